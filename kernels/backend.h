@@ -1,0 +1,73 @@
+// What every backend offers: a kernel for each operator family, and the memory it works in.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <variant>
+
+#include "kernels/batch_norm.h"
+#include "kernels/convolution.h"
+#include "kernels/copy.h"
+#include "kernels/matmul.h"
+#include "kernels/optimizer.h"
+#include "kernels/pointwise.h"
+#include "kernels/random.h"
+#include "kernels/sigmoid_bce.h"
+
+namespace gannet::kernels {
+
+using KernelSpec = std::variant<Convolution, Matmul, Pointwise, Reduction, BatchNorm, SigmoidBce, OptimizerUpdate, EmaUpdate,
+                                Random, Copy, Concatenate>;
+
+// Pointers in the order that the spec's header gives. 64-byte aligned, never null.
+struct Arguments {
+  const void* const* inputs;
+  void* const* outputs;
+  void* workspace;  // workspace_bytes() of them, 64-byte aligned; contents undefined before and after
+};
+
+// One operator prepared for one set of shapes and layouts. run() allocates nothing and may be called again and again.
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+  virtual std::size_t workspace_bytes() const { return 0; }
+  virtual int reorders() const { return 0; }  // layout changes of pictures (not filters) that one run makes inside
+  virtual void run(const Arguments& arguments) = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::string name() const = 0;  // with the machine's vector set or device: "cpu (AVX-512, 2 threads)"
+
+  // Checks every precondition of the spec's header (InputError names operator and operands).
+  virtual std::unique_ptr<Kernel> create(const KernelSpec& spec) = 0;
+
+  // The element type that values of `type` are kept in: the reference backend keeps f32 and bf16 as f64.
+  virtual DType storage(DType type) const { return type; }
+  // The layouts that convolutions of these operands run best in; plain where channels do not divide.
+  virtual Layout picture_layout(const Shape& nhwc, DType type) const = 0;
+  virtual Layout filter_layout(const Shape& krsc, DType type) const = 0;
+  virtual bool supports(DType compute) const = 0;  // is bf16 arithmetic native here?
+
+  virtual void* allocate(std::size_t bytes) = 0;  // 64-byte aligned; RuntimeError when there is not enough
+  virtual void release(void* memory) noexcept = 0;
+  virtual void upload(void* device, const void* host, std::size_t bytes) = 0;
+  virtual void download(void* host, const void* device, std::size_t bytes) = 0;
+  virtual void synchronize() = 0;
+};
+
+// threads: 0 is all that the process may use. The process-wide OpenMP pool is what runs them.
+std::unique_ptr<Backend> make_cpu_backend(int threads = 0);
+// Plain loops in double precision; plain layouts only.
+std::unique_ptr<Backend> make_reference_backend();
+
+// Work and least traffic of a spec: FLOPs (a multiply-add is 2) and bytes that must be read and written once.
+struct Cost {
+  double flops = 0;
+  double bytes = 0;
+};
+Cost cost_of(const KernelSpec& spec);
+
+}  // namespace gannet::kernels

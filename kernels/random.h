@@ -1,0 +1,25 @@
+// Counter-based random numbers: Philox4x32-10 (Salmon et al. 2011), the same on every backend.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/tensor.h"
+
+namespace gannet::kernels {
+
+// input: step () i32 -> output f32 plain. Key: the seed's low and high word. Counter of element i (row-major):
+// (i / 4, stream, step, 0); word i % 4 of the block. uniform: (word >> 8) * 2^-24 in [0,1), then low + (high - low) * u.
+// normal: Box-Muller on words (0,1) and (2,3) of a block: u1 = ((a >> 8) + 1) * 2^-24, u2 = (b >> 8) * 2^-24,
+// r = sqrt(-2 ln u1): r cos(2 pi u2), r sin(2 pi u2); then mean + deviation * n. ln, sin, cos by the polynomials in
+// kernels/philox.h, so that every backend gets the same bits.
+struct Random {
+  enum class Distribution : std::uint8_t { normal, uniform };
+  Distribution distribution = Distribution::normal;
+  float a = 0;  // mean or low
+  float b = 1;  // deviation or high
+  std::uint64_t seed = 0;
+  std::uint32_t stream = 0;  // which draw of the step this is
+  TensorDesc output;
+};
+
+}  // namespace gannet::kernels
