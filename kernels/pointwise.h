@@ -1,6 +1,7 @@
 // Pointwise chains: any number of elementwise operations with broadcasting, in a single pass over memory, stored or summed.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -10,6 +11,7 @@ namespace gannet::kernels {
 
 // Arithmetic is fp32 whatever the storage (the reference backend computes in double).
 enum class PointwiseOp : std::uint8_t {
+  constant,         // alpha (no operand)
   affine,           // alpha * a + beta
   add, subtract, multiply, divide, maximum, minimum,
   greater,          // a > b ? 1 : 0
@@ -18,7 +20,7 @@ enum class PointwiseOp : std::uint8_t {
   leaky_relu,       // a > 0 ? a : alpha * a
   leaky_step,       // a > 0 ? 1 : alpha   (the slope of leaky_relu; equal at a and at leaky_relu(a))
 };
-int operands_of(PointwiseOp op);  // 1 or 2
+int operands_of(PointwiseOp op);  // 0, 1 or 2
 const char* name_of(PointwiseOp op);
 
 // Registers 0 … inputs-1 hold the inputs; instruction i writes register inputs+i (single assignment).
