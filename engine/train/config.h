@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
@@ -39,10 +40,19 @@ class Config {
   nlohmann::json values_;
 };
 
+// Reads JSON; `source` is named in the message when it is malformed (with line and column) or gives a key twice.
+nlohmann::json parse_json(std::string_view text, const std::string& source);
+nlohmann::json read_json(const std::filesystem::path& file);
+
 // Applies "--set a.b=value": the value is read as JSON where that parses, else as text.
 void set_key(nlohmann::json& config, std::string_view assignment);
 
-// The keys that every family has (sections loss, generator_optimizer, discriminator_optimizer, train, data).
+// The keys that every family has (model.family; sections loss, generator_optimizer, discriminator_optimizer, train, data).
 std::vector<Key> common_keys();
+// The common keys and a family's own; of two with the same path, the family's.
+std::vector<Key> all_keys(std::span<const Key> family_keys);
+
+// The first key whose values differ, as "model.latent: 100, now 128"; empty when none. `ignored` are paths that may differ.
+std::string first_difference(const Config& before, const Config& now, std::span<const std::string_view> ignored);
 
 }  // namespace gannet

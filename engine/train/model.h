@@ -1,9 +1,11 @@
 // What a family is to the trainer: programs to run in order each step, what they draw, and how to sample.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/graph/graph.h"
@@ -11,6 +13,8 @@
 #include "engine/train/config.h"
 
 namespace gannet {
+
+class State;
 
 // One program of a step, run `repeats` times in a row (n_critic). Run r of step s is the phase's run s * repeats + r
 // (steps counted from 0): that number is fed to the input "step" and is the entry that --replay takes.
@@ -44,6 +48,9 @@ struct Model {
   std::function<Value(Graph&, Value z, bool ema)> sample;
   // Traces the discriminator in inference mode: samples -> logits (N,1); null where the family has none.
   std::function<Value(Graph&, Value samples)> discriminate;
+  // Where samples are not pictures: called at sample times (step: steps made) in place of drawing a grid. Writes what it draws
+  // into `folder`; the figures it returns go to the metrics, TensorBoard and the log.
+  std::function<std::vector<std::pair<std::string, double>>(State&, std::int64_t step, const std::filesystem::path& folder)> draw;
   bool has_ema = false;
   bool uses_images = true;  // false: real samples are drawn inside the graph (gaussian1d)
 };
