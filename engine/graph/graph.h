@@ -45,11 +45,11 @@ struct Node {
   std::shared_ptr<const Operator> op;
   std::vector<Value> inputs;
   std::vector<TensorType> outputs;
-  std::string scope;            // "discriminator.main.2"
-  std::source_location where;   // the line of model code
+  std::string scope;           // "discriminator.main.2"
+  std::source_location where;  // the line of model code
 
   Value value(int output = 0) { return {this, output}; }
-  std::string label() const;    // "discriminator.main.2 conv_fprop"
+  std::string label() const;  // "discriminator.main.2 conv_fprop"
 };
 
 // How a variable starts. Draws are keyed by (seed, name), so they do not depend on order.
@@ -95,9 +95,12 @@ class Graph {
     Scope& operator=(const Scope&) = delete;
 
    private:
+    friend class Graph;
     Graph& graph_;
-    std::size_t length_;
+    std::string outer_;
   };
+  // Names what is traced while it lives as if it stood in `node`'s scope: its derivative, its decomposition.
+  std::unique_ptr<Scope> scope_of(const Node& node);
 
   const std::deque<Node>& nodes() const { return nodes_; }
   std::deque<Node>& nodes() { return nodes_; }

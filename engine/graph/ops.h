@@ -14,14 +14,16 @@ using Where = std::source_location;
 // Convolutions: x (N,H,W,C), w (K,R,S,C), y (N,P,Q,K).
 Value conv_fprop(Value x, Value w, int stride, int pad, Where where = Where::current());
 // height, width: of the result (several sizes can give the same P,Q).
-Value conv_dgrad(Value y, Value w, int stride, int pad, std::int64_t height, std::int64_t width, Where where = Where::current());
+Value conv_dgrad(Value y, Value w, int stride, int pad, std::int64_t height, std::int64_t width,
+                 Where where = Where::current());
 // r, s: extent of the filter. The result is f32.
 Value conv_wgrad(Value x, Value y, int stride, int pad, std::int64_t r, std::int64_t s, Where where = Where::current());
 // dgrad to size (P-1)*stride - 2*pad + R, as torch.nn.ConvTranspose2d.
 Value conv_transpose(Value y, Value w, int stride, int pad, Where where = Where::current());
 
-// (M,K) x (K,N), either operand transposed on request. out: type of the result.
+// (M,K) x (K,N), either operand transposed on request; the result has the operands' type.
 Value matmul(Value a, Value b, bool transpose_a = false, bool transpose_b = false, Where where = Where::current());
+Value matmul_f32(Value a, Value b, bool transpose_a, bool transpose_b, Where where = Where::current());  // f32 result
 
 // Pointwise.
 Value affine(Value a, float alpha, float beta, Where where = Where::current());  // alpha a + beta
@@ -40,7 +42,7 @@ Value tanh(Value a, Where where = Where::current());
 Value sigmoid(Value a, Where where = Where::current());
 Value softplus(Value a, Where where = Where::current());
 Value abs(Value a, Where where = Where::current());
-Value sign(Value a, Where where = Where::current());  // no derivative
+Value sign(Value a, Where where = Where::current());                     // no derivative
 Value leaky_relu(Value a, float slope, Where where = Where::current());  // slope 0: ReLU
 Value square(Value a, Where where = Where::current());
 Value cast(Value a, DType type, Where where = Where::current());  // f32, bf16; from u8 and i32 to f32
@@ -49,19 +51,22 @@ Value activate(Value a, const Activation& activation, Where where = Where::curre
 // Reductions and broadcasting. Axes are kept with extent 1.
 Value sum(Value a, std::span<const int> axes, Where where = Where::current());
 Value mean(Value a, std::span<const int> axes, Where where = Where::current());
-Value sum_all(Value a, Where where = Where::current());   // rank 0
-Value mean_all(Value a, Where where = Where::current());  // rank 0
+Value sum_all(Value a, Where where = Where::current());                           // rank 0
+Value mean_all(Value a, Where where = Where::current());                          // rank 0
 Value broadcast_to(Value a, const Shape& shape, Where where = Where::current());  // same rank, extents equal or 1; or rank 0
 Value constant(Graph& graph, float value, const Shape& shape, Where where = Where::current());
 
 // Shape operators, in adjoint pairs.
 Value reshape(Value a, const Shape& shape, Where where = Where::current());
-Value transpose(Value a, std::span<const int> permutation, Where where = Where::current());  // output axis d is input axis permutation[d]
+Value transpose(Value a, std::span<const int> permutation,
+                Where where = Where::current());  // output axis d is input axis permutation[d]
 Value slice(Value a, const Shape& start, const Shape& extent, Where where = Where::current());
 Value pad(Value a, const Shape& before, const Shape& after, Where where = Where::current());  // with zeros
 Value concatenate(std::span<const Value> values, int axis, Where where = Where::current());
 Value slice_axis(Value a, int axis, std::int64_t start, std::int64_t extent, Where where = Where::current());
 
+// The same value under another name: the derivative passes.
+Value identity(Value a, Where where = Where::current());
 // The gradient stops here.
 Value stop_gradient(Value a, Where where = Where::current());
 
