@@ -1,0 +1,165 @@
+#include "engine/nn/layers.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+namespace gannet::nn {
+
+namespace {
+
+constexpr float bn_momentum = 0.1f;
+constexpr float bn_epsilon = 1e-5f;
+
+// One update of a running statistic by a batch's.
+Value moved(Value running, Value batch, float scale) { return running * (1.0f - bn_momentum) + batch * (bn_momentum * scale); }
+
+// Row `group` of (groups,C), as (C).
+Value row(Value statistics, int group) {
+  const std::int64_t channels = statistics.shape()[1];
+  if (statistics.shape()[0] > 1) statistics = ops::slice_axis(statistics, 0, group, 1);
+  return ops::reshape(statistics, {channels});
+}
+
+}  // namespace
+
+Value Network::parameter(const std::string& suffix, const Shape& shape, const Initializer& initial) {
+  return graph_.read(parameters_.emplace_back(Variable{name_ + "." + suffix, {DType::f32, shape}, initial}));
+}
+
+Value Network::statistic(const std::string& suffix, const Shape& shape, float initial) {
+  return graph_.read(
+      statistics_.emplace_back(Variable{name_ + "." + suffix, {DType::f32, shape}, {Initializer::Kind::constant, initial, 0}}));
+}
+
+void Network::assign_statistic(const std::string& suffix, Value value) {
+  for (const Variable& variable : statistics_)
+    if (variable.name == name_ + "." + suffix) return graph_.assign(variable, value);
+  throw InputError(fmt::format("network {} has no statistic {}", name_, suffix));
+}
+
+Initializer linear_default(std::int64_t inputs) {
+  const float bound = 1.0f / std::sqrt(static_cast<float>(inputs));
+  return {Initializer::Kind::uniform, -bound, bound};
+}
+
+DType compute_type(std::string_view precision) { return precision == "bf16" ? DType::bf16 : DType::f32; }
+
+Value as_type(Value x, DType type, Where where) { return x.type().type == type ? x : ops::cast(x, type, where); }
+
+Value convolution(Network& network, const std::string& layer, Value x, const ConvolutionSettings& s, Where where) {
+  const Graph::Scope scope(network.graph(), layer);
+  GANNET_CHECK(x.shape().rank() == 4, "a convolution takes (N,H,W,C), not {}", to_string(x.shape()));
+  const std::int64_t n = x.shape()[0], c = x.shape()[3];
+  const DType type = network.mode().compute;
+  const Value w = as_type(network.parameter(layer + ".weight", {s.channels, s.kernel, s.kernel, c}, s.initial), type, where);
+  x = as_type(x, type, where);
+  if (s.pad == 0 && x.shape()[1] == s.kernel && x.shape()[2] == s.kernel) {
+    // One position: a product of matrices, which runs faster than a convolution and has the same derivatives.
+    const std::int64_t taps = s.kernel * s.kernel * c;
+    const Value y =
+        ops::matmul(ops::reshape(x, {n, taps}, where), ops::reshape(w, {s.channels, taps}, where), false, true, where);
+    return ops::reshape(y, {n, 1, 1, s.channels}, where);
+  }
+  return ops::conv_fprop(x, w, s.stride, s.pad, where);
+}
+
+Value conv_transpose(Network& network, const std::string& layer, Value y, const ConvolutionSettings& s, Where where) {
+  const Graph::Scope scope(network.graph(), layer);
+  GANNET_CHECK(y.shape().rank() == 4, "a transposed convolution takes (N,P,Q,K), not {}", to_string(y.shape()));
+  const std::int64_t n = y.shape()[0], k = y.shape()[3];
+  const DType type = network.mode().compute;
+  const Value w = as_type(network.parameter(layer + ".weight", {k, s.kernel, s.kernel, s.channels}, s.initial), type, where);
+  y = as_type(y, type, where);
+  if (s.pad == 0 && y.shape()[1] == 1 && y.shape()[2] == 1) {
+    // One position, as above.
+    const Value x = ops::matmul(ops::reshape(y, {n, k}, where), ops::reshape(w, {k, s.kernel * s.kernel * s.channels}, where),
+                                false, false, where);
+    return ops::reshape(x, {n, s.kernel, s.kernel, s.channels}, where);
+  }
+  return ops::conv_transpose(y, w, s.stride, s.pad, where);
+}
+
+Value linear(Network& network, const std::string& layer, Value x, std::int64_t features, const Initializer& weight,
+             const Initializer& bias, Where where) {
+  const Graph::Scope scope(network.graph(), layer);
+  GANNET_CHECK(x.shape().rank() == 2, "a linear layer takes (N,features), not {}", to_string(x.shape()));
+  const DType type = network.mode().compute;
+  const Value w = as_type(network.parameter(layer + ".weight", {features, x.shape()[1]}, weight), type, where);
+  const Value b = network.parameter(layer + ".bias", {features}, bias);
+  const Value y = ops::matmul(as_type(x, type, where), w, false, true, where);
+  return ops::add(y, as_type(b, type, where), where);
+}
+
+Value batch_norm(Network& network, const std::string& layer, Value x, const Initializer& gamma_start,
+                 const Activation& activation, Where where) {
+  const Graph::Scope scope(network.graph(), layer);
+  const Mode& mode = network.mode();
+  const Shape& shape = x.shape();
+  const std::int64_t channels = shape[shape.rank() - 1];
+  const Value gamma = network.parameter(layer + ".weight", {channels}, gamma_start);
+  const Value beta = network.parameter(layer + ".bias", {channels}, {Initializer::Kind::constant, 0, 0});
+  Value mean = network.statistic(layer + ".running_mean", {channels}, 0);
+  Value variance = network.statistic(layer + ".running_var", {channels}, 1);
+
+  if (!mode.training) {
+    const Value scale = gamma / ops::sqrt(ops::affine(variance, 1, bn_epsilon, where), where);
+    const Value shift = beta - mean * scale;
+    const Value y =
+        ops::activate(ops::add(ops::multiply(as_type(x, DType::f32, where), scale, where), shift, where), activation, where);
+    return as_type(y, x.type().type, where);
+  }
+
+  const std::int64_t samples = shape.elements() / channels / mode.groups;
+  GANNET_CHECK(samples > 1, "batch norm in training needs more than one value per channel, not a batch of {}",
+               to_string(shape));
+  const auto [y, batch_mean, batch_variance] = ops::batch_norm(x, gamma, beta, bn_epsilon, activation, mode.groups, where);
+  const float unbiased = static_cast<float>(samples) / static_cast<float>(samples - 1);
+  for (int group = 0; group < mode.groups; ++group) {
+    mean = moved(mean, row(batch_mean, group), 1);
+    variance = moved(variance, row(batch_variance, group), unbiased);
+  }
+  network.assign_statistic(layer + ".running_mean", mean);
+  network.assign_statistic(layer + ".running_var", variance);
+  return y;
+}
+
+std::string Sequential::next(int modules) {
+  std::string name = fmt::format("{}.{}", name_, index_);
+  index_ += modules;
+  return name;
+}
+
+Sequential& Sequential::convolution(const ConvolutionSettings& settings, Where where) {
+  value_ = nn::convolution(network_, next(), value_, settings, where);
+  return *this;
+}
+
+Sequential& Sequential::conv_transpose(const ConvolutionSettings& settings, Where where) {
+  value_ = nn::conv_transpose(network_, next(), value_, settings, where);
+  return *this;
+}
+
+Sequential& Sequential::linear(std::int64_t features, const Initializer& weight, const Initializer& bias, Where where) {
+  value_ = nn::linear(network_, next(), value_, features, weight, bias, where);
+  return *this;
+}
+
+Sequential& Sequential::linear(std::int64_t features, Where where) {
+  const Initializer initial = linear_default(value_.shape()[value_.shape().rank() - 1]);
+  return linear(features, initial, initial, where);
+}
+
+Sequential& Sequential::activation(const Activation& activation, Where where) {
+  const Graph::Scope scope(network_.graph(), next());
+  value_ = ops::activate(value_, activation, where);
+  return *this;
+}
+
+Sequential& Sequential::batch_norm(const Initializer& gamma, const Activation& activation, Where where) {
+  const int modules = activation.kind == Activation::Kind::none ? 1 : 2;
+  value_ = nn::batch_norm(network_, next(modules), value_, gamma, activation, where);
+  return *this;
+}
+
+}  // namespace gannet::nn
