@@ -11,9 +11,15 @@ TensorDesc f32_plain(Shape shape) { return {DType::f32, shape, Layout::plain}; }
 Operands operands(const Convolution& spec) {
   Operands result;
   switch (spec.kind) {
-    case ConvolutionKind::fprop: result = {{spec.x, spec.w}, {spec.y}}; break;
-    case ConvolutionKind::dgrad: result = {{spec.y, spec.w}, {spec.x}}; break;
-    case ConvolutionKind::wgrad: result = {{spec.x, spec.y}, {spec.w}}; break;
+    case ConvolutionKind::fprop:
+      result = {{spec.x, spec.w}, {spec.y}};
+      break;
+    case ConvolutionKind::dgrad:
+      result = {{spec.y, spec.w}, {spec.x}};
+      break;
+    case ConvolutionKind::wgrad:
+      result = {{spec.x, spec.y}, {spec.w}};
+      break;
   }
   const TensorDesc& output = result.outputs[0];
   if (spec.bias && output.shape.rank() == 4) result.inputs.push_back(f32_plain({output.shape[3]}));
@@ -43,7 +49,7 @@ Operands operands(const SigmoidBce& spec) {
 }
 
 Operands operands(const OptimizerUpdate& spec) {
-  Operands result{{f32_scalar, i32_scalar}, {i32_scalar, i32_scalar}};
+  Operands result{{f32_scalar, f32_scalar}, {f32_scalar, i32_scalar}};
   for (const TensorDesc& parameter : spec.parameters) {
     for (int i = 0; i < 2 + spec.moments(); ++i) result.inputs.push_back(parameter);
     for (int i = 0; i < 1 + spec.moments(); ++i) result.outputs.push_back(parameter);
@@ -66,9 +72,12 @@ Operands operands(const Concatenate& spec) { return {spec.inputs, {spec.output}}
 
 const char* name(const Convolution& spec) {
   switch (spec.kind) {
-    case ConvolutionKind::fprop: return "convolution fprop";
-    case ConvolutionKind::dgrad: return "convolution dgrad";
-    case ConvolutionKind::wgrad: return "convolution wgrad";
+    case ConvolutionKind::fprop:
+      return "convolution fprop";
+    case ConvolutionKind::dgrad:
+      return "convolution dgrad";
+    case ConvolutionKind::wgrad:
+      return "convolution wgrad";
   }
   return "convolution";
 }
@@ -81,9 +90,12 @@ const char* name(const BatchNorm& spec) {
 const char* name(const SigmoidBce&) { return "sigmoid BCE"; }
 const char* name(const OptimizerUpdate& spec) {
   switch (spec.kind) {
-    case OptimizerUpdate::Kind::adam: return "adam update";
-    case OptimizerUpdate::Kind::rmsprop: return "rmsprop update";
-    case OptimizerUpdate::Kind::sgd: return "sgd update";
+    case OptimizerUpdate::Kind::adam:
+      return "adam update";
+    case OptimizerUpdate::Kind::rmsprop:
+      return "rmsprop update";
+    case OptimizerUpdate::Kind::sgd:
+      return "sgd update";
   }
   return "optimizer update";
 }

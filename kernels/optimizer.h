@@ -10,7 +10,7 @@ namespace gannet::kernels {
 
 // All tensors f32; parameter, gradient and moments of one tensor share one layout (of `parameters`). In place: outputs may
 // be (and in a planned program are) the same memory as the inputs.
-//   inputs:  learning_rate (), step () [updates made so far], then per tensor: parameter, gradient, moment 1 … moment S
+//   inputs:  learning_rate (), step () f32 [updates made so far], then per tensor: parameter, gradient, moment 1 … moment S
 //   outputs: step (), nonfinite () i32, then per tensor: parameter, moment 1 … moment S
 // nonfinite is 0 when every gradient is finite; otherwise 1 + the index of the first tensor with a non-finite gradient, and
 // then nothing is updated (the outputs equal the inputs).

@@ -21,7 +21,8 @@ std::string prefix(const KernelSpec& spec) { return fmt::format("[{}] ", name_of
 // Throws with the operator's name in front and all operands behind the message.
 template <typename... Arguments>
 void require(const KernelSpec& spec, bool condition, fmt::format_string<Arguments...> format, Arguments&&... arguments) {
-  if (condition) [[likely]] return;
+  if (condition) [[likely]]
+    return;
   const Operands operands = operands_of(spec);
   std::string text;
   for (const TensorDesc& desc : operands.inputs) text += (text.empty() ? "" : ", ") + to_string(desc);
@@ -49,7 +50,8 @@ void check_one(const KernelSpec& all, const Convolution& spec) {
   require(all, x[0] == y[0] && x[3] == w[3] && y[3] == w[0], "N, C or K of the operands differ");
   for (int axis : {1, 2}) {
     const std::int64_t room = x[axis] + 2 * spec.pad - w[axis];
-    require(all, room >= 0 && room / spec.stride + 1 == y[axis], "extents do not fit stride {} and pad {}", spec.stride, spec.pad);
+    require(all, room >= 0 && room / spec.stride + 1 == y[axis], "extents do not fit stride {} and pad {}", spec.stride,
+            spec.pad);
   }
   require(all, floating(spec.x) && floating(spec.w) && floating(spec.y), "operands are f32 or bf16");
   const auto inputs = operands_of(all).inputs;
@@ -70,7 +72,8 @@ void check_one(const KernelSpec& all, const Matmul& spec) {
   require(all, inner == inner_b && c == Shape{m, n}, "extents do not fit{}{}", spec.transpose_a ? " (first transposed)" : "",
           spec.transpose_b ? " (second transposed)" : "");
   require(all, plain(spec.a) && plain(spec.b) && plain(spec.c), "matrices are plain");
-  require(all, floating(spec.a) && spec.a.type == spec.b.type && floating(spec.c), "operands are f32 or bf16, both inputs alike");
+  require(all, floating(spec.a) && spec.a.type == spec.b.type && floating(spec.c),
+          "operands are f32 or bf16, both inputs alike");
   check_activation(all, spec.activation);
 }
 
@@ -162,7 +165,8 @@ void check_one(const KernelSpec& all, const Random& spec) {
 
 void check_one(const KernelSpec& all, const Copy& spec) {
   const int rank = spec.output.shape.rank();
-  require(all, spec.input.shape.rank() == rank && spec.extent.rank() == rank && spec.input_start.rank() == rank &&
+  require(all,
+          spec.input.shape.rank() == rank && spec.extent.rank() == rank && spec.input_start.rank() == rank &&
               spec.output_start.rank() == rank && static_cast<int>(spec.permutation.size()) == rank,
           "input, output, box and permutation have one rank");
   require(all, (floating(spec.input) && floating(spec.output)) || (stored(spec.input) && spec.input.type == spec.output.type),
