@@ -93,7 +93,7 @@ void refuse_unknown(const json& given, const std::string& prefix, std::span<cons
 
 }  // namespace
 
-Config::Config(const json& given, std::span<const Key> table) {
+Config::Config(const nlohmann::json& given, std::span<const Key> table) {
   GANNET_CHECK(given.is_object(), "a configuration must be a JSON object, not {}", given.type_name());
   std::vector<std::string> paths;
   for (const Key& key : table) paths.push_back(key.path);
@@ -114,7 +114,7 @@ const std::string& Config::text(std::string_view path) const {
   return values_.at(pointer_to(path)).get_ref<const std::string&>();
 }
 
-json parse_json(std::string_view text, const std::string& source) {
+nlohmann::json parse_json(std::string_view text, const std::string& source) {
   std::vector<std::set<std::string>> seen;  // the keys of each object that is open
   const auto refuse_duplicates = [&](int, json::parse_event_t event, json& parsed) {
     if (event == json::parse_event_t::object_start) seen.emplace_back();
@@ -133,7 +133,7 @@ json parse_json(std::string_view text, const std::string& source) {
   }
 }
 
-json read_json(const std::filesystem::path& file) {
+nlohmann::json read_json(const std::filesystem::path& file) {
   std::error_code error;
   GANNET_CHECK(!std::filesystem::is_directory(file, error), "{}: is a folder, not a file", file.string());
   std::ifstream stream(file, std::ios::binary);
@@ -145,15 +145,15 @@ json read_json(const std::filesystem::path& file) {
   return parse_json(text.str(), file.string());
 }
 
-void set_key(json& config, std::string_view assignment) {
+void set_key(nlohmann::json& config, std::string_view assignment) {
   const auto equals = assignment.find('=');
   GANNET_CHECK(equals != assignment.npos && equals > 0, "--set takes key=value, not '{}'", assignment);
   const std::string_view path = assignment.substr(0, equals);
   const std::string text(assignment.substr(equals + 1));
-  json value = json::parse(text, nullptr, false);
+  nlohmann::json value = nlohmann::json::parse(text, nullptr, false);
   if (value.is_discarded()) value = text;
   GANNET_CHECK(path.find('/') == path.npos && path.find('~') == path.npos, "--set: '{}' is not a dotted path", path);
-  json* node = &config;
+  nlohmann::json* node = &config;
   for (std::size_t start = 0;;) {
     const auto dot = path.find('.', start);
     const std::string name(path.substr(start, dot == path.npos ? dot : dot - start));
@@ -178,8 +178,8 @@ std::vector<Key> all_keys(std::span<const Key> family_keys) {
 }
 
 std::string first_difference(const Config& before, const Config& now, std::span<const std::string_view> ignored) {
-  const json a = before.json().flatten(), b = now.json().flatten();
-  json paths = a;
+  const nlohmann::json a = before.json().flatten(), b = now.json().flatten();
+  nlohmann::json paths = a;
   paths.update(b);
   for (const auto& [pointer, unused] : paths.items()) {
     std::string path = pointer.substr(1);
