@@ -50,33 +50,20 @@ Value as_type(Value x, DType type, Where where) { return x.type().type == type ?
 Value convolution(Network& network, const std::string& layer, Value x, const ConvolutionSettings& s, Where where) {
   const Graph::Scope scope(network.graph(), layer);
   GANNET_CHECK(x.shape().rank() == 4, "a convolution takes (N,H,W,C), not {}", to_string(x.shape()));
-  const std::int64_t n = x.shape()[0], c = x.shape()[3];
+  const std::int64_t c = x.shape()[3];
   const DType type = network.mode().compute;
   const Value w = as_type(network.parameter(layer + ".weight", {s.channels, s.kernel, s.kernel, c}, s.initial), type, where);
   x = as_type(x, type, where);
-  if (s.pad == 0 && x.shape()[1] == s.kernel && x.shape()[2] == s.kernel) {
-    // One position: a product of matrices, which runs faster than a convolution and has the same derivatives.
-    const std::int64_t taps = s.kernel * s.kernel * c;
-    const Value y =
-        ops::matmul(ops::reshape(x, {n, taps}, where), ops::reshape(w, {s.channels, taps}, where), false, true, where);
-    return ops::reshape(y, {n, 1, 1, s.channels}, where);
-  }
   return ops::conv_fprop(x, w, s.stride, s.pad, where);
 }
 
 Value conv_transpose(Network& network, const std::string& layer, Value y, const ConvolutionSettings& s, Where where) {
   const Graph::Scope scope(network.graph(), layer);
   GANNET_CHECK(y.shape().rank() == 4, "a transposed convolution takes (N,P,Q,K), not {}", to_string(y.shape()));
-  const std::int64_t n = y.shape()[0], k = y.shape()[3];
+  const std::int64_t k = y.shape()[3];
   const DType type = network.mode().compute;
   const Value w = as_type(network.parameter(layer + ".weight", {k, s.kernel, s.kernel, s.channels}, s.initial), type, where);
   y = as_type(y, type, where);
-  if (s.pad == 0 && y.shape()[1] == 1 && y.shape()[2] == 1) {
-    // One position, as above.
-    const Value x = ops::matmul(ops::reshape(y, {n, k}, where), ops::reshape(w, {k, s.kernel * s.kernel * s.channels}, where),
-                                false, false, where);
-    return ops::reshape(x, {n, s.kernel, s.kernel, s.channels}, where);
-  }
   return ops::conv_transpose(y, w, s.stride, s.pad, where);
 }
 
