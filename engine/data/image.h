@@ -47,7 +47,7 @@ std::span<const ResizeFilterName> resize_filters();
 ResizeFilter resize_filter(std::string_view name);
 
 // Separable resampling whose filter widens with the reduction, so that it does not alias. Weights in fixed point of 22 bits,
-// horizontal pass first, rounded to 8 bits between the passes: equals Pillow's Image.resize(size, filter) bit for bit.
+// horizontal pass first, rounded to 8 bits between the passes: equals Image.resize(size, filter) of Pillow 11 bit for bit.
 Image resize(const Image& image, int height, int width, ResizeFilter filter);
 
 // The largest centred square.
