@@ -41,13 +41,14 @@ def initialise(module):
 
 def make_step(arguments):
     layout = torch.channels_last if arguments.layout == "channels-last" else torch.contiguous_format
-    g = generator(arguments.size, arguments.latent, arguments.features, arguments.channels).apply(initialise).to(memory_format=layout)
-    d = discriminator(arguments.size, arguments.features, arguments.channels).apply(initialise).to(memory_format=layout)
+    size, features, channels = arguments.size, arguments.features, arguments.channels
+    g = generator(size, arguments.latent, features, channels).apply(initialise).to(memory_format=layout)
+    d = discriminator(size, features, channels).apply(initialise).to(memory_format=layout)
     criterion = nn.BCELoss()
     # fused: one pass over all parameters, the fastest that PyTorch has
     g_optimizer = torch.optim.Adam(g.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=True)
     d_optimizer = torch.optim.Adam(d.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=True)
-    shape = (arguments.batch, arguments.channels, arguments.size, arguments.size)
+    shape = (arguments.batch, channels, size, size)
     batches = [(torch.rand(shape) * 2 - 1).contiguous(memory_format=layout) for _ in range(4)]
     ones, zeros = torch.ones(arguments.batch), torch.zeros(arguments.batch)
 
