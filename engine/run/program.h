@@ -38,18 +38,18 @@ class State {
 
 struct PlanOptions {
   bool fuse = true;
-  bool layouts = true;        // let convolutions choose how pictures and filters lie in memory
+  bool layouts = true;          // let convolutions choose how pictures and filters lie in memory
   std::size_t guard_bytes = 0;  // sentinels around every buffer, for tests
 };
 
 // What a plan decided: for `--dry-run`, benchmarks and tests.
 struct PlanReport {
-  int operators_traced = 0;   // nodes in the graph
-  int operators_pruned = 0;   // of them not needed by any output or variable
-  int kernels = 0;            // launches per run
-  int picture_reorders = 0;   // layout changes of pictures per run
-  double flops = 0, bytes = 0;   // per run
-  std::size_t arena_bytes = 0;   // intermediate values
+  int operators_traced = 0;     // nodes in the graph
+  int operators_pruned = 0;     // of them not needed by any output or variable
+  int kernels = 0;              // launches per run
+  int picture_reorders = 0;     // layout changes of pictures per run
+  double flops = 0, bytes = 0;  // per run
+  std::size_t arena_bytes = 0;  // intermediate values
   std::size_t input_bytes = 0;
 };
 

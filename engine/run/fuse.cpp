@@ -1,0 +1,298 @@
+// Fusion. A pass over the steps in order; a step takes in the steps that make its operands where that moves nothing past
+// a reader. What runs at a position therefore still finds all of its operands made.
+#include <algorithm>
+#include <limits>
+#include <optional>
+
+#include "engine/run/plan.h"
+
+namespace gannet::plan {
+namespace {
+
+using kernels::Activation;
+using kernels::Pointwise;
+using kernels::PointwiseInstruction;
+using kernels::PointwiseOp;
+using kernels::Reduction;
+
+constexpr std::size_t max_inputs = 12, max_instructions = 48;  // of a chain: what stays in registers and the first cache
+
+class Fuser {
+ public:
+  explicit Fuser(Plan& plan) : plan_(plan), dead_(plan.steps.size(), false) {
+    producer_.assign(plan.values.size(), -1);
+    for (std::size_t i = 0; i < plan.steps.size(); ++i)
+      for (int value : plan.steps[i].outputs) producer_[index(value)] = static_cast<int>(i);
+    pinned_.assign(plan.values.size(), false);
+    for (const auto& [name, value] : plan.outputs) pinned_[index(value)] = true;
+    for (const Write& write : plan.writes) pinned_[index(write.value)] = true;
+    viewed_.assign(plan.values.size(), false);
+    consumers_.resize(plan.values.size());
+    for (std::size_t i = 0; i < plan.steps.size(); ++i)
+      for (int value : plan.steps[i].inputs) consumers_[index(value)].push_back(static_cast<int>(i));
+    // A view's readers read its root too.
+    for (std::size_t v = 0; v < plan.values.size(); ++v)
+      if (plan.values[v].view_of >= 0) {
+        viewed_[index(plan.root(static_cast<int>(v)))] = true;
+        const auto root = index(plan.root(static_cast<int>(v)));
+        consumers_[root].insert(consumers_[root].end(), consumers_[v].begin(), consumers_[v].end());
+        if (pinned_[v]) pinned_[root] = true;
+      }
+  }
+
+  void run() {
+    for (int i = 0; i < count(); ++i)
+      if (chain_of(i)) inline_free_operands(i);
+    for (int i = 0; i < count(); ++i) end_with_activation(i);
+    for (int i = 0; i < count(); ++i)
+      if (!dead_[index(i)] && chain_of(i)) {
+        while (merge_one_operand(i)) {
+        }
+      }
+    for (int i = count() - 1; i >= 0; --i) drop_unread(i);
+    std::vector<Step> kept;
+    for (int i = 0; i < count(); ++i)
+      if (!dead_[index(i)]) kept.push_back(std::move(plan_.steps[index(i)]));
+    plan_.steps = std::move(kept);
+  }
+
+ private:
+  static std::size_t index(int i) { return static_cast<std::size_t>(i); }
+  int count() const { return static_cast<int>(plan_.steps.size()); }
+  Step& step(int i) { return plan_.steps[index(i)]; }
+
+  Pointwise* chain_of(int i) {
+    if (auto* pointwise = std::get_if<Pointwise>(&step(i).spec)) return pointwise;
+    if (auto* reduction = std::get_if<Reduction>(&step(i).spec)) return &reduction->chain;
+    return nullptr;
+  }
+
+  bool is_free(const Pointwise& chain) const {
+    return std::all_of(chain.instructions.begin(), chain.instructions.end(),
+                       [](const PointwiseInstruction& i) { return i.op == PointwiseOp::constant; });
+  }
+
+  // Rewrites step i's chain with step j's chain in place of operand `value`. Keeps equal inputs and instructions once.
+  bool absorb(int i, int j, int value, bool keep_outputs) {
+    Step &consumer = step(i), &made = step(j);
+    Pointwise& into = *chain_of(i);
+    const Pointwise& from = std::get<Pointwise>(made.spec);
+    Pointwise merged{into.shape, into.layout, {}, {}, {}, {}};
+    std::vector<int> inputs;
+    std::vector<std::pair<PointwiseInstruction, int>> instructions;  // registers: >= 0 input, < 0 instruction ~r
+    const auto add_input = [&](int operand, const TensorDesc& desc) {
+      const auto found = std::find(inputs.begin(), inputs.end(), operand);
+      if (found != inputs.end()) return static_cast<int>(found - inputs.begin());
+      inputs.push_back(operand);
+      merged.inputs.push_back(desc);
+      return static_cast<int>(inputs.size()) - 1;
+    };
+    std::vector<PointwiseInstruction> body;
+    const auto add_instruction = [&](const PointwiseInstruction& instruction) {
+      const auto found = std::find(body.begin(), body.end(), instruction);
+      if (found != body.end()) return ~static_cast<int>(found - body.begin());
+      body.push_back(instruction);
+      return ~(static_cast<int>(body.size()) - 1);
+    };
+    const auto copy_body = [&](const Pointwise& chain, std::vector<int>& registers) {
+      for (PointwiseInstruction instruction : chain.instructions) {
+        const int operands = operands_of(instruction.op);
+        instruction.a = operands > 0 ? registers[index(instruction.a)] : 0;
+        instruction.b = operands > 1 ? registers[index(instruction.b)] : 0;
+        registers.push_back(add_instruction(instruction));
+      }
+    };
+    std::vector<int> from_registers, into_registers;
+    for (std::size_t k = 0; k < from.inputs.size(); ++k) from_registers.push_back(add_input(made.inputs[k], from.inputs[k]));
+    copy_body(from, from_registers);
+    const auto result_of = [&](int output) {
+      const auto at = std::find(made.outputs.begin(), made.outputs.end(), output);
+      return from_registers[index(from.results[index(static_cast<int>(at - made.outputs.begin()))])];
+    };
+    for (std::size_t k = 0; k < into.inputs.size(); ++k) {
+      const int operand = consumer.inputs[k];
+      const bool replaced = keep_outputs ? producer_[index(operand)] == j : operand == value;
+      into_registers.push_back(replaced ? result_of(operand) : add_input(operand, into.inputs[k]));
+    }
+    copy_body(into, into_registers);
+    if (inputs.size() > max_inputs || body.size() > max_instructions) return false;
+
+    const int first = static_cast<int>(inputs.size());
+    const auto final_register = [&](int r) { return r >= 0 ? r : first + ~r; };
+    for (PointwiseInstruction& instruction : body) {
+      const int operands = operands_of(instruction.op);
+      if (operands > 0) instruction.a = final_register(instruction.a);
+      if (operands > 1) instruction.b = final_register(instruction.b);
+    }
+    merged.instructions = std::move(body);
+    std::vector<int> outputs;
+    if (keep_outputs)
+      for (std::size_t k = 0; k < made.outputs.size(); ++k)
+        if (read_beside(made.outputs[k], i)) {
+          outputs.push_back(made.outputs[k]);
+          merged.outputs.push_back(from.outputs[k]);
+          merged.results.push_back(final_register(from_registers[index(from.results[k])]));
+        }
+    for (std::size_t k = 0; k < into.results.size(); ++k) {
+      if (k < into.outputs.size()) merged.outputs.push_back(into.outputs[k]);
+      merged.results.push_back(final_register(into_registers[index(into.results[k])]));
+    }
+    outputs.insert(outputs.end(), consumer.outputs.begin(), consumer.outputs.end());
+
+    for (int operand : consumer.inputs) forget(operand, i);
+    into = std::move(merged);
+    consumer.inputs = std::move(inputs);
+    consumer.outputs = std::move(outputs);
+    for (int operand : consumer.inputs) remember(operand, i);
+    if (keep_outputs) {
+      for (int operand : made.inputs) forget(operand, j);
+      for (int output : consumer.outputs) producer_[index(output)] = i;
+      dead_[index(j)] = true;
+    }
+    return true;
+  }
+
+  void forget(int value, int reader) {
+    const auto erase_from = [&](std::vector<int>& readers) {
+      if (const auto found = std::find(readers.begin(), readers.end(), reader); found != readers.end()) readers.erase(found);
+    };
+    erase_from(consumers_[index(value)]);
+    if (plan_.root(value) != value) erase_from(consumers_[index(plan_.root(value))]);
+  }
+  void remember(int value, int reader) {
+    consumers_[index(value)].push_back(reader);
+    if (plan_.root(value) != value) consumers_[index(plan_.root(value))].push_back(reader);
+  }
+
+  bool read_beside(int value, int reader) const {
+    const auto& readers = consumers_[index(value)];
+    return pinned_[index(value)] || viewed_[index(value)] ||
+           std::any_of(readers.begin(), readers.end(), [&](int r) { return r != reader; });
+  }
+
+  // Broadcasts, casts and constants cost nothing inside a chain: every reader takes its own.
+  void inline_free_operands(int i) {
+    bool changed = true;
+    while (changed) {
+      changed = false;
+      for (int value : std::vector<int>(step(i).inputs)) {
+        const int j = producer_[index(value)];
+        if (j < 0 || dead_[index(j)]) continue;
+        const auto* made = std::get_if<Pointwise>(&step(j).spec);
+        if (!made || !is_free(*made) || made->outputs.size() != 1) continue;
+        // A cast of pictures to bf16 halves the bytes of every reader: it is worth storing when pictures are read twice.
+        if (made->instructions.empty() && made->inputs[0].shape == made->outputs[0].shape &&
+            made->outputs[0].type == DType::bf16 && consumers_[index(value)].size() > 1)
+          continue;
+        if (absorb(i, j, value, false)) {
+          changed = true;
+          break;
+        }
+      }
+    }
+  }
+
+  // A convolution or product whose only reader adds a bias per channel, or activates, ends with it.
+  void end_with_activation(int i) {
+    if (dead_[index(i)]) return;
+    const auto* convolution = std::get_if<kernels::Convolution>(&step(i).spec);
+    const auto* matmul = std::get_if<kernels::Matmul>(&step(i).spec);
+    if (!(convolution && convolution->kind != kernels::ConvolutionKind::wgrad) && !matmul) return;
+    for (int current = i;;) {
+      const int value = step(current).outputs[0];
+      if (pinned_[index(value)] || viewed_[index(value)] || consumers_[index(value)].size() != 1) return;
+      const int reader = consumers_[index(value)][0];
+      const auto* chain = std::get_if<Pointwise>(&step(reader).spec);
+      if (!chain || chain->instructions.size() != 1 || chain->outputs.size() != 1) return;
+      const TensorDesc& desc = plan_.values[index(value)].desc;
+      if (chain->shape != desc.shape || chain->outputs[0].type != desc.type) return;
+      bool* bias = convolution_bias(current);
+      Activation* activation = convolution_activation(current);
+      const PointwiseInstruction& instruction = chain->instructions[0];
+      int bias_value = -1;
+      if (instruction.op == PointwiseOp::add && !*bias && activation->kind == Activation::Kind::none &&
+          step(reader).inputs.size() == 2) {
+        const std::size_t other = step(reader).inputs[0] == value ? 1 : 0;
+        const TensorDesc& addend = chain->inputs[other];
+        const int channel = desc.shape.rank() - 1;
+        if (addend.type != DType::f32 || addend.elements() != desc.shape[channel] ||
+            addend.shape[channel] != desc.shape[channel])
+          return;
+        bias_value = step(reader).inputs[other];
+        *bias = true;
+      } else if (activation->kind == Activation::Kind::none && step(reader).inputs.size() == 1) {
+        if (instruction.op == PointwiseOp::leaky_relu)
+          *activation = {Activation::Kind::leaky_relu, instruction.alpha};
+        else if (instruction.op == PointwiseOp::tanh)
+          *activation = {Activation::Kind::tanh, 0};
+        else if (instruction.op == PointwiseOp::sigmoid)
+          *activation = {Activation::Kind::sigmoid, 0};
+        else
+          return;
+      } else {
+        return;
+      }
+      // The convolution moves to its reader's place.
+      Step moved = std::move(step(current));
+      for (int operand : moved.inputs) forget(operand, current);
+      if (bias_value >= 0) moved.inputs.push_back(bias_value);
+      for (int operand : step(reader).inputs) forget(operand, reader);
+      moved.outputs = step(reader).outputs;
+      moved.label += " + " + std::string(name_of(instruction.op));
+      dead_[index(current)] = true;
+      step(reader) = std::move(moved);
+      for (int operand : step(reader).inputs) remember(operand, reader);
+      producer_[index(step(reader).outputs[0])] = reader;
+      current = reader;
+    }
+  }
+
+  bool* convolution_bias(int i) {
+    if (auto* convolution = std::get_if<kernels::Convolution>(&step(i).spec)) return &convolution->bias;
+    return &std::get<kernels::Matmul>(step(i).spec).bias;
+  }
+  Activation* convolution_activation(int i) {
+    if (auto* convolution = std::get_if<kernels::Convolution>(&step(i).spec)) return &convolution->activation;
+    return &std::get<kernels::Matmul>(step(i).spec).activation;
+  }
+
+  bool merge_one_operand(int i) {
+    const bool reduction = std::holds_alternative<Reduction>(step(i).spec);
+    for (int value : step(i).inputs) {
+      const int j = producer_[index(value)];
+      if (j < 0 || j >= i || dead_[index(j)]) continue;
+      const auto* made = std::get_if<Pointwise>(&step(j).spec);
+      if (!made || made->shape != chain_of(i)->shape) continue;
+      bool allowed = true;
+      for (int output : step(j).outputs) {
+        if (reduction && read_beside(output, i)) allowed = false;
+        for (int reader : consumers_[index(output)]) allowed = allowed && reader >= i;
+      }
+      // What is also read under another shape has to be in memory before.
+      for (int operand : step(i).inputs)
+        allowed = allowed && (producer_[index(operand)] == j || producer_[index(plan_.root(operand))] != j);
+      if (allowed && absorb(i, j, value, true)) return true;
+    }
+    return false;
+  }
+
+  // A step none of whose outputs is read does not run.
+  void drop_unread(int i) {
+    if (dead_[index(i)]) return;
+    for (int value : step(i).outputs)
+      if (pinned_[index(value)] || !consumers_[index(value)].empty()) return;
+    for (int operand : step(i).inputs) forget(operand, i);
+    dead_[index(i)] = true;
+  }
+
+  Plan& plan_;
+  std::vector<bool> dead_, pinned_, viewed_;
+  std::vector<int> producer_;
+  std::vector<std::vector<int>> consumers_;
+};
+
+}  // namespace
+
+void fuse(Plan& plan) { Fuser(plan).run(); }
+
+}  // namespace gannet::plan

@@ -1,0 +1,199 @@
+// Where values live: variables updated in place where they can be, everything else in one arena by liveness.
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <numeric>
+
+#include "engine/run/host_tensor.h"
+#include "engine/run/plan.h"
+
+namespace gannet::plan {
+namespace {
+
+using namespace kernels;
+
+std::size_t index(int i) { return static_cast<std::size_t>(i); }
+
+constexpr std::size_t alignment = 64;
+std::size_t aligned(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+
+// May the step write output `o` to the memory of input `i`?
+bool may_alias(const Step& step, std::size_t i, std::size_t o, const std::vector<Value>& values) {
+  const TensorDesc &in = values[index(step.inputs[i])].desc, &out = values[index(step.outputs[o])].desc;
+  if (in.shape != out.shape || in.layout != out.layout || size_of(in.type) != size_of(out.type)) return false;
+  if (const auto* pointwise = std::get_if<Pointwise>(&step.spec)) return in.shape == pointwise->shape;
+  if (std::holds_alternative<BatchNorm>(step.spec)) return step.inputs.size() > 5 && i == 5 && o == 0;  // dx over dy
+  if (const auto* update = std::get_if<OptimizerUpdate>(&step.spec)) {
+    if (o == 0) return i == 1;
+    if (o == 1 || i < 2) return false;
+    const std::size_t stride = index(2 + update->moments()), tensor = (o - 2) / (stride - 1), part = (o - 2) % (stride - 1);
+    return i == 2 + tensor * stride + (part == 0 ? 0 : part + 1);
+  }
+  if (std::holds_alternative<EmaUpdate>(step.spec)) return i == 2 * o;
+  return false;
+}
+
+}  // namespace
+
+void assign_updates(Plan& plan) {
+  std::vector<int> producer(plan.values.size(), -1), last_read(plan.values.size(), -1);
+  for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+    for (int value : plan.steps[i].inputs) last_read[index(plan.root(value))] = static_cast<int>(i);
+    for (int value : plan.steps[i].outputs) producer[index(value)] = static_cast<int>(i);
+  }
+  for (std::size_t v = 0; v < plan.values.size(); ++v)
+    if (plan.values[v].kept) last_read[index(plan.root(static_cast<int>(v)))] = std::numeric_limits<int>::max();
+  // What the variables hold has to be copied before any of them changes, if it becomes another's value.
+  std::vector<Step> copies;
+  for (Write& write : plan.writes) {
+    int old = -1;
+    for (std::size_t v = 0; v < plan.values.size(); ++v)
+      if (plan.values[v].home == Value::Home::variable && plan.values[v].home_name == write.variable.name &&
+          plan.values[v].view_of < 0)
+        old = static_cast<int>(v);
+    Value& value = plan.values[index(write.value)];
+    const int made = value.view_of < 0 ? producer[index(write.value)] : -1;
+    bool in_place = made >= 0 && value.home == Value::Home::arena;
+    if (in_place && old >= 0) {
+      const Step& step = plan.steps[index(made)];
+      const TensorDesc& desc = plan.values[index(old)].desc;
+      in_place = desc == value.desc && last_read[index(old)] <= made;
+      if (in_place && last_read[index(old)] == made) {
+        const auto output =
+            static_cast<std::size_t>(std::find(step.outputs.begin(), step.outputs.end(), write.value) - step.outputs.begin());
+        for (std::size_t i = 0; i < step.inputs.size(); ++i)
+          if (plan.root(step.inputs[i]) == old)
+            in_place = in_place && step.inputs[i] == old && may_alias(step, i, output, plan.values);
+      }
+    }
+    if (in_place) {
+      value.home = Value::Home::variable;
+      value.home_name = write.variable.name;
+      continue;
+    }
+    Value target = plan.values[index(write.value)];
+    target.view_of = -1;
+    target.kept = false;
+    target.home = Value::Home::variable;
+    target.home_name = write.variable.name;
+    if (old >= 0) target.desc.layout = plan.values[index(old)].desc.layout;
+    plan.values.push_back(target);
+    const int to = static_cast<int>(plan.values.size()) - 1;
+    const TensorDesc &a = plan.values[index(write.value)].desc, &b = plan.values[index(to)].desc;
+    std::vector<int> straight(index(a.shape.rank()));
+    std::iota(straight.begin(), straight.end(), 0);
+    Shape zero = a.shape;
+    for (int d = 0; d < zero.rank(); ++d) zero[d] = 0;
+    copies.push_back({Copy{a, b, straight, zero, zero, a.shape}, {write.value}, {to}, write.variable.name + " update"});
+    write.value = to;
+  }
+  // A copy may read another variable: through the arena, lest the order of the copies matters.
+  std::vector<Step> through;
+  for (Step& copy : copies) {
+    const Value source = plan.values[index(plan.root(copy.inputs[0]))];
+    if (source.home == Value::Home::variable) {
+      Value stage = plan.values[index(copy.inputs[0])];
+      stage.home = Value::Home::arena;
+      stage.home_name.clear();
+      stage.view_of = -1;
+      stage.kept = false;
+      plan.values.push_back(stage);
+      Step first = copy;
+      first.outputs = {static_cast<int>(plan.values.size()) - 1};
+      std::get<Copy>(first.spec).output = stage.desc;
+      copy.inputs = first.outputs;
+      through.push_back(std::move(first));
+    }
+  }
+  plan.steps.insert(plan.steps.end(), through.begin(), through.end());
+  plan.steps.insert(plan.steps.end(), copies.begin(), copies.end());
+}
+
+void assign_memory(Plan& plan, const Backend& backend, std::size_t guard) {
+  struct Block {
+    std::size_t bytes = 0, offset = 0;
+    int first = 0, last = 0;
+  };
+  std::vector<Block> blocks;
+  std::vector<int> block_of(plan.values.size(), -1), last(plan.values.size(), -1);
+  const int end = static_cast<int>(plan.steps.size());
+  for (int i = 0; i < end; ++i)
+    for (const auto* operands : {&plan.steps[index(i)].inputs, &plan.steps[index(i)].outputs})
+      for (int value : *operands) last[index(plan.root(value))] = i;
+  for (std::size_t v = 0; v < plan.values.size(); ++v)
+    if (plan.values[v].kept) last[index(plan.root(static_cast<int>(v)))] = end;
+
+  std::size_t inputs = guard;
+  for (Value& value : plan.values)
+    if (value.home == Value::Home::input) {
+      value.offset = inputs;
+      inputs += aligned(bytes_on(value.desc, backend)) + guard;
+    }
+  plan.input_bytes = inputs;
+
+  const auto needs_block = [&](int value) {
+    return plan.values[index(value)].home == Value::Home::arena && plan.values[index(value)].view_of < 0;
+  };
+  for (int i = 0; i < end; ++i) {
+    Step& step = plan.steps[index(i)];
+    for (std::size_t o = 0; o < step.outputs.size(); ++o) {
+      const int output = step.outputs[o];
+      if (!needs_block(output) || block_of[index(output)] >= 0) continue;
+      int reused = -1;
+      for (std::size_t k = 0; k < step.inputs.size() && reused < 0; ++k) {
+        const int input = step.inputs[k];
+        if (!needs_block(input) || last[index(input)] != i || !may_alias(step, k, o, plan.values)) continue;
+        // Views of the operand read by the same step, or a second operand in the same block, forbid it.
+        const int candidate = block_of[index(input)];
+        const bool alone = std::none_of(step.inputs.begin(), step.inputs.end(), [&](int other) {
+          return other != input && block_of[index(plan.root(other))] == candidate && needs_block(plan.root(other));
+        });
+        const bool taken = std::any_of(step.outputs.begin(), step.outputs.end(),
+                                       [&](int other) { return block_of[index(other)] == candidate; });
+        if (alone && !taken) reused = candidate;
+      }
+      if (reused >= 0) {
+        block_of[index(output)] = reused;
+        blocks[index(reused)].last = std::max(blocks[index(reused)].last, last[index(output)]);
+      } else {
+        block_of[index(output)] = static_cast<int>(blocks.size());
+        blocks.push_back({aligned(bytes_on(plan.values[index(output)].desc, backend)), 0, i, std::max(i, last[index(output)])});
+      }
+    }
+  }
+  std::vector<int> workspace(plan.steps.size(), -1);
+  for (int i = 0; i < end; ++i)
+    if (plan.steps[index(i)].workspace_bytes > 0) {
+      workspace[index(i)] = static_cast<int>(blocks.size());
+      blocks.push_back({aligned(plan.steps[index(i)].workspace_bytes), 0, i, i});
+    }
+
+  // Offsets: largest first, each at the lowest place that is free over its life.
+  std::vector<int> order(blocks.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return blocks[index(a)].bytes > blocks[index(b)].bytes; });
+  std::vector<int> placed;  // by offset
+  std::size_t arena = guard;
+  for (int b : order) {
+    Block& block = blocks[index(b)];
+    std::size_t offset = guard;
+    for (int p : placed) {
+      const Block& other = blocks[index(p)];
+      if (other.last < block.first || other.first > block.last) continue;
+      if (other.offset >= offset + block.bytes + guard) break;
+      offset = std::max(offset, other.offset + other.bytes + guard);
+    }
+    block.offset = offset;
+    arena = std::max(arena, offset + block.bytes + guard);
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), b,
+                                   [&](int x, int y) { return blocks[index(x)].offset < blocks[index(y)].offset; }),
+                  b);
+  }
+  plan.arena_bytes = arena;
+  for (std::size_t v = 0; v < plan.values.size(); ++v)
+    if (block_of[v] >= 0) plan.values[v].offset = blocks[index(block_of[v])].offset;
+  for (std::size_t i = 0; i < plan.steps.size(); ++i)
+    if (workspace[i] >= 0) plan.steps[i].workspace_offset = blocks[index(workspace[i])].offset;
+}
+
+}  // namespace gannet::plan

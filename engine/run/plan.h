@@ -1,0 +1,69 @@
+// The planned form of a graph: steps over numbered values, in order. Each pass rewrites it:
+//   lower (graph -> plan), fuse, assign_layouts, assign_memory.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "engine/graph/graph.h"
+#include "engine/run/program.h"
+#include "kernels/backend.h"
+
+namespace gannet::plan {
+
+struct Value {
+  TensorDesc desc;
+  std::string label;
+  enum class Home { arena, input, variable };
+  Home home = Home::arena;
+  std::string home_name;  // of the input or variable
+  int view_of = -1;       // the value whose elements these are, under another shape (both plain); -1: its own
+  bool kept = false;      // read by the host after the run
+  // Where assign_memory put it: bytes from the start of the arena, or of the inputs.
+  std::size_t offset = 0;
+};
+
+struct Step {
+  kernels::KernelSpec spec;
+  std::vector<int> inputs, outputs;  // values, in the order of the spec
+  std::string label;
+  std::size_t workspace_bytes = 0, workspace_offset = 0;
+};
+
+struct Write {  // a variable's value after the run
+  Variable variable;
+  int value = -1;
+};
+
+struct Plan {
+  std::vector<Value> values;
+  std::vector<Step> steps;
+  std::vector<std::pair<std::string, int>> outputs;
+  std::vector<Variable> reads;
+  std::vector<Write> writes;
+  int traced = 0, pruned = 0, picture_reorders = 0;
+  std::size_t arena_bytes = 0, input_bytes = 0;
+
+  int root(int value) const;  // follows views
+};
+
+// Steps for the nodes that outputs and variables need; everything plain.
+Plan lower(const Graph& graph);
+
+// Pointwise chains into single passes, chains into the sums that end them, bias and activation into convolutions.
+void fuse(Plan& plan);
+
+// Chooses how each value lies in memory and inserts the copies that remain. Variables in the state keep their layout.
+void assign_layouts(Plan& plan, const kernels::Backend& backend, const State& state);
+
+// Makes variables be updated in place where no later step needs the old value; inserts copies elsewhere.
+void assign_updates(Plan& plan);
+
+// Liveness, in-place reuse, offsets in one arena. guard: bytes left free around every buffer.
+void assign_memory(Plan& plan, const kernels::Backend& backend, std::size_t guard);
+
+// The descs of a spec's operands replaced by these.
+void set_operands(kernels::KernelSpec& spec, const std::vector<TensorDesc>& inputs, const std::vector<TensorDesc>& outputs);
+
+}  // namespace gannet::plan

@@ -1,0 +1,265 @@
+#include "engine/run/program.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <map>
+
+#include "engine/run/host_tensor.h"
+#include "engine/run/plan.h"
+#include "kernels/operands.h"
+
+namespace gannet {
+namespace {
+
+constexpr std::byte sentinel{0xA5};
+
+struct Instruction {
+  std::unique_ptr<kernels::Kernel> kernel;
+  std::vector<const void*> inputs;
+  std::vector<void*> outputs;
+  void* workspace = nullptr;
+};
+
+}  // namespace
+
+struct Program::Implementation {
+  State& state;
+  kernels::Backend& backend;
+  plan::Plan plan;
+  PlanReport report;
+  std::unique_ptr<BackendMemory> arena, inputs;
+  std::vector<Instruction> instructions;
+  std::map<std::string, int, std::less<>> input_values, output_values;
+  std::map<std::string, TensorType> input_types, output_types;
+  std::size_t guard = 0;
+
+  explicit Implementation(State& s) : state(s), backend(s.backend()) {}
+
+  void* address(int value) const {
+    const plan::Value& v = plan.values[static_cast<std::size_t>(plan.root(value))];
+    switch (v.home) {
+      case plan::Value::Home::arena:
+        return static_cast<std::byte*>(arena->data()) + v.offset;
+      case plan::Value::Home::input:
+        return static_cast<std::byte*>(inputs->data()) + v.offset;
+      case plan::Value::Home::variable:
+        return state.data(v.home_name);
+    }
+    return nullptr;
+  }
+
+  const TensorDesc& desc(int value) const { return plan.values[static_cast<std::size_t>(value)].desc; }
+
+  void run(std::size_t i) const {
+    const Instruction& instruction = instructions[i];
+    instruction.kernel->run({instruction.inputs.data(), instruction.outputs.data(), instruction.workspace});
+  }
+
+  // The bytes of arena and inputs that belong to no buffer at any time.
+  template <typename F>
+  void for_each_guard(F f) const {
+    const auto gaps = [&](std::size_t total, std::vector<std::pair<std::size_t, std::size_t>> used, BackendMemory& memory) {
+      std::sort(used.begin(), used.end());
+      std::size_t at = 0;
+      for (const auto& [offset, bytes] : used) {
+        if (offset > at) f(static_cast<std::byte*>(memory.data()) + at, offset - at);
+        at = std::max(at, offset + bytes);
+      }
+      if (total > at) f(static_cast<std::byte*>(memory.data()) + at, total - at);
+    };
+    std::vector<std::pair<std::size_t, std::size_t>> in_arena, in_inputs;
+    for (const plan::Value& value : plan.values) {
+      if (value.view_of >= 0 || value.home == plan::Value::Home::variable) continue;
+      (value.home == plan::Value::Home::arena ? in_arena : in_inputs).emplace_back(value.offset, bytes_on(value.desc, backend));
+    }
+    for (const plan::Step& step : plan.steps)
+      if (step.workspace_bytes) in_arena.emplace_back(step.workspace_offset, step.workspace_bytes);
+    gaps(plan.arena_bytes, std::move(in_arena), *arena);
+    gaps(plan.input_bytes, std::move(in_inputs), *inputs);
+  }
+};
+
+Program::Program(const Graph& graph, State& state, const PlanOptions& options)
+    : implementation_(std::make_unique<Implementation>(state)) {
+  Implementation& self = *implementation_;
+  kernels::Backend& backend = self.backend;
+  plan::Plan& plan = self.plan;
+  plan = plan::lower(graph);
+  if (options.fuse) plan::fuse(plan);
+  if (options.layouts) plan::assign_layouts(plan, backend, state);
+  for (const plan::Value& value : plan.values)
+    if (value.home == plan::Value::Home::variable) {
+      for (const Variable& variable : plan.reads)
+        if (variable.name == value.home_name) state.add(variable, value.desc.layout);
+    }
+  for (const plan::Write& write : plan.writes) {
+    const plan::Value& value = plan.values[static_cast<std::size_t>(write.value)];
+    state.add(write.variable, value.view_of < 0 ? value.desc.layout : Layout::plain);
+  }
+  plan::assign_updates(plan);
+  for (const plan::Value& value : plan.values)
+    if (value.home == plan::Value::Home::variable && value.view_of < 0)
+      GANNET_CHECK(state.desc(value.home_name) == value.desc, "variable '{}' lies as {} but is planned as {}", value.home_name,
+                   to_string(state.desc(value.home_name)), to_string(value.desc));
+
+  self.report.operators_traced = plan.traced;
+  self.report.operators_pruned = plan.pruned;
+  self.report.kernels = static_cast<int>(plan.steps.size());
+  self.report.picture_reorders = plan.picture_reorders;
+  for (plan::Step& step : plan.steps) {
+    try {
+      self.instructions.push_back({backend.create(step.spec), {}, {}, nullptr});
+    } catch (const InputError& error) {
+      throw InputError(fmt::format("{} ({})", error.what(), step.label));
+    }
+    step.workspace_bytes = self.instructions.back().kernel->workspace_bytes();
+    self.report.picture_reorders += self.instructions.back().kernel->reorders();
+    const kernels::Cost cost = kernels::cost_of(step.spec);
+    self.report.flops += cost.flops;
+    self.report.bytes += cost.bytes;
+  }
+  self.guard = options.guard_bytes;
+  plan::assign_memory(plan, backend, options.guard_bytes);
+  self.report.arena_bytes = plan.arena_bytes;
+  self.report.input_bytes = plan.input_bytes;
+  self.arena = std::make_unique<BackendMemory>(backend, plan.arena_bytes);
+  self.inputs = std::make_unique<BackendMemory>(backend, plan.input_bytes);
+  for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+    const plan::Step& step = plan.steps[i];
+    Instruction& instruction = self.instructions[i];
+    for (int value : step.inputs) instruction.inputs.push_back(self.address(value));
+    for (int value : step.outputs) instruction.outputs.push_back(self.address(value));
+    instruction.workspace = static_cast<std::byte*>(self.arena->data()) + step.workspace_offset;
+  }
+  for (std::size_t v = 0; v < plan.values.size(); ++v) {
+    const plan::Value& value = plan.values[v];
+    if (value.home != plan::Value::Home::input || value.view_of >= 0) continue;
+    self.input_values[value.home_name] = static_cast<int>(v);
+    self.input_types[value.home_name] = {value.desc.type, value.desc.shape};
+  }
+  for (const auto& [name, value] : plan.outputs) {
+    self.output_values[name] = value;
+    self.output_types[name] = {self.desc(value).type, self.desc(value).shape};
+  }
+  if (self.guard) {
+    std::vector<std::byte> pattern;
+    self.for_each_guard([&](std::byte* at, std::size_t bytes) {
+      pattern.assign(bytes, sentinel);
+      backend.upload(at, pattern.data(), bytes);
+    });
+  }
+}
+
+Program::~Program() = default;
+Program::Program(Program&&) noexcept = default;
+
+void Program::write(const std::string& input, const void* values, std::size_t bytes) {
+  Implementation& self = *implementation_;
+  const auto found = self.input_values.find(input);
+  GANNET_CHECK(found != self.input_values.end(), "the program has no input '{}'", input);
+  const TensorDesc& desc = self.desc(found->second);
+  const bool is_float = desc.type == DType::f32 || desc.type == DType::bf16;
+  const std::size_t expected = static_cast<std::size_t>(desc.elements()) * (is_float ? sizeof(float) : size_of(desc.type));
+  GANNET_CHECK(bytes == expected, "input '{}' {} takes {} bytes, not {}", input, to_string(desc), expected, bytes);
+  if (is_float)
+    upload(self.backend, desc, self.address(found->second), {static_cast<const float*>(values), bytes / sizeof(float)});
+  else
+    self.backend.upload(self.address(found->second), values, bytes);
+}
+
+bool Program::has_input(const std::string& input) const { return implementation_->input_values.contains(input); }
+bool Program::has_output(const std::string& output) const { return implementation_->output_values.contains(output); }
+
+const TensorType& Program::input_type(const std::string& input) const {
+  GANNET_CHECK(has_input(input), "the program has no input '{}'", input);
+  return implementation_->input_types.at(input);
+}
+
+const TensorType& Program::output_type(const std::string& output) const {
+  GANNET_CHECK(has_output(output), "the program has no output '{}'", output);
+  return implementation_->output_types.at(output);
+}
+
+std::vector<std::string> Program::inputs() const {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : implementation_->input_values) names.push_back(name);
+  return names;
+}
+
+void Program::run() {
+  for (std::size_t i = 0; i < implementation_->instructions.size(); ++i) implementation_->run(i);
+}
+
+void Program::read(const std::string& output, std::span<float> values) const {
+  const Implementation& self = *implementation_;
+  const auto found = self.output_values.find(output);
+  GANNET_CHECK(found != self.output_values.end(), "the program has no output '{}'", output);
+  self.backend.synchronize();
+  download(self.backend, self.desc(found->second), self.address(found->second), values);
+}
+
+float Program::read_scalar(const std::string& output) const {
+  float value = 0;
+  if (const DType type = output_type(output).type; type == DType::i32) {
+    const Implementation& self = *implementation_;
+    std::int32_t whole = 0;
+    self.backend.synchronize();
+    self.backend.download(&whole, self.address(self.output_values.at(output)), sizeof whole);
+    return static_cast<float>(whole);
+  }
+  read(output, {&value, 1});
+  return value;
+}
+
+std::string Program::find_nonfinite() {
+  Implementation& self = *implementation_;
+  for (std::size_t i = 0; i < self.instructions.size(); ++i) {
+    self.run(i);
+    self.backend.synchronize();
+    for (int value : self.plan.steps[i].outputs) {
+      const TensorDesc& desc = self.desc(value);
+      if (desc.type != DType::f32 && desc.type != DType::bf16) continue;
+      for (float element : download(self.backend, desc, self.address(value)))
+        if (!std::isfinite(element)) return self.plan.steps[i].label;
+    }
+  }
+  return {};
+}
+
+const PlanReport& Program::report() const { return implementation_->report; }
+
+std::vector<Program::KernelTime> Program::profile(int repeats) {
+  Implementation& self = *implementation_;
+  std::vector<std::vector<double>> seconds(self.instructions.size());
+  for (int repeat = 0; repeat < repeats; ++repeat)
+    for (std::size_t i = 0; i < self.instructions.size(); ++i) {
+      const auto begin = std::chrono::steady_clock::now();
+      self.run(i);
+      self.backend.synchronize();
+      seconds[i].push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    }
+  std::vector<KernelTime> times;
+  for (std::size_t i = 0; i < self.instructions.size(); ++i) {
+    std::nth_element(seconds[i].begin(), seconds[i].begin() + repeats / 2, seconds[i].end());
+    const kernels::Cost cost = kernels::cost_of(self.plan.steps[i].spec);
+    times.push_back({self.plan.steps[i].label, name_of(self.plan.steps[i].spec),
+                     seconds[i][static_cast<std::size_t>(repeats / 2)], cost.flops, cost.bytes});
+  }
+  return times;
+}
+
+bool Program::guards_intact() const {
+  bool intact = true;
+  const Implementation& self = *implementation_;
+  std::vector<std::byte> found;
+  self.for_each_guard([&](std::byte* at, std::size_t bytes) {
+    found.resize(bytes);
+    self.backend.download(found.data(), at, bytes);
+    intact = intact && std::all_of(found.begin(), found.end(), [](std::byte byte) { return byte == sentinel; });
+  });
+  return intact;
+}
+
+}  // namespace gannet
