@@ -38,6 +38,7 @@ struct PrepareSummary {
   std::vector<std::int64_t> histogram;  // pictures per class
   std::int64_t captions = 0;            // pictures with a caption
   std::vector<std::string> skipped;     // with skip_bad: "FILE: what is wrong"
+  std::int64_t ignored = 0;             // files of a folder that are neither PNG nor JPEG by name
 };
 
 // For the help of the command.

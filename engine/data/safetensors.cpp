@@ -148,84 +148,54 @@ void SafetensorsFile::verify(bool required) const {
 
 SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vector<TensorDeclaration> tensors,
                                      Metadata metadata)
-    : tensors_(std::move(tensors)), bytes_(tensors_.size()), metadata_(std::move(metadata)), file_(path) {
-  metadata_[std::string(checksum_key)] = std::string(checksum_prefix) + std::string(checksum_zeros);
-  for (std::size_t i = 0; i < tensors_.size(); ++i) {
-    const TensorDeclaration& tensor = tensors_[i];
-    GANNET_CHECK(!tensor.name.empty() && tensor.name != "__metadata__", "{}: a tensor cannot be named {}", path.string(),
-                 quote(tensor.name));
-    for (std::size_t j = 0; j < i; ++j) {
-      GANNET_CHECK(tensors_[j].name != tensor.name, "{}: two tensors named {}", path.string(), quote(tensor.name));
-    }
-    for (int axis = 0; axis < tensor.shape.rank(); ++axis) {
-      GANNET_CHECK(tensor.shape[axis] >= (axis == 0 ? -1 : 0), "{}: tensor {} has shape {}", path.string(), quote(tensor.name),
-                   to_string(tensor.shape));
-    }
-  }
-  // The header comes first in the file, and its numbers last: room is kept for the largest.
-  header_bytes_ = (header().size() + length_bytes - 1) / length_bytes * length_bytes;
-  const std::string room(length_bytes + header_bytes_, ' ');
-  file_.append(std::as_bytes(std::span(room)));
-}
-
-std::string SafetensorsWriter::header() const {
-  const bool sizing = header_bytes_ == 0;
+    : tensors_(std::move(tensors)), file_(path) {
+  metadata[std::string(checksum_key)] = std::string(checksum_prefix) + std::string(checksum_zeros);
   nlohmann::json json;  // keys are ordered, so the same contents give the same bytes
-  json["__metadata__"] = metadata_;
-  std::uint64_t offset = 0;
-  for (std::size_t i = 0; i < tensors_.size(); ++i) {
-    const auto& [name, type, shape] = tensors_[i];
-    std::vector<std::int64_t> extents(shape.begin(), shape.end());
-    const bool open = !extents.empty() && extents[0] == -1;
-    const std::uint64_t widest = INT64_MAX;
-    std::uint64_t bytes = bytes_[i];
-    if (open) {
-      Shape row = shape;
-      row[0] = 1;
-      extents[0] =
-          static_cast<std::int64_t>(sizing ? widest : bytes / (static_cast<std::size_t>(row.elements()) * size_of(type)));
-    }
+  json["__metadata__"] = metadata;
+  std::uint64_t end = 0;
+  for (const auto& [name, type, shape] : tensors_) {
+    GANNET_CHECK(!json.contains(name), "{}: two tensors named {}", path.string(), quote(name));
+    const bool counts = std::all_of(shape.begin(), shape.end(), [](std::int64_t extent) { return extent >= 0; });
+    GANNET_CHECK(counts, "{}: tensor {} has shape {}", path.string(), quote(name), to_string(shape));
+    missing_.push_back(static_cast<std::uint64_t>(shape.elements()) * size_of(type));
     json[name] = {{"dtype", safetensors_type(type)},
-                  {"shape", extents},
-                  {"data_offsets", {sizing ? widest : offset, sizing ? widest : offset + bytes}}};
-    offset += bytes;
+                  {"shape", std::vector<std::int64_t>(shape.begin(), shape.end())},
+                  {"data_offsets", {end, end + missing_.back()}}};
+    end += missing_.back();
   }
   std::string text;
   try {
     text = json.dump();
   } catch (const nlohmann::json::exception&) {
-    throw InputError("a tensor name or metadata for a safetensors file is not valid UTF-8");
+    throw InputError(fmt::format("{}: a tensor's name or the metadata is not valid UTF-8", path.string()));
   }
-  if (text.size() < header_bytes_) text.append(header_bytes_ - text.size(), ' ');
-  return text;
+  text.resize((text.size() + length_bytes - 1) / length_bytes * length_bytes, ' ');
+  digits_at_ = length_bytes + text.find(checksum_pattern) + checksum_pattern.size();
+  const std::uint64_t length = text.size();
+  for (const std::span<const std::byte> part : {std::as_bytes(std::span(&length, 1)), std::as_bytes(std::span(text))}) {
+    file_.append(part);
+    crc_ = crc(crc_, part);
+  }
 }
 
 void SafetensorsWriter::append(std::size_t tensor, std::span<const std::byte> bytes) {
   GANNET_CHECK(tensor >= current_ && tensor < tensors_.size(), "tensors of a safetensors file are written in their order");
-  current_ = tensor;
+  for (; current_ < tensor; ++current_) {
+    GANNET_CHECK(missing_[current_] == 0, "tensor {} lacks {} bytes", quote(tensors_[current_].name), missing_[current_]);
+  }
+  GANNET_CHECK(bytes.size() <= missing_[tensor], "tensor {} of shape {} got too many bytes", quote(tensors_[tensor].name),
+               to_string(tensors_[tensor].shape));
   file_.append(bytes);
-  data_crc_ = crc(data_crc_, bytes);
-  bytes_[tensor] += bytes.size();
+  crc_ = crc(crc_, bytes);
+  missing_[tensor] -= bytes.size();
 }
 
 void SafetensorsWriter::finish() {
-  for (std::size_t i = 0; i < tensors_.size(); ++i) {
-    const auto& [name, type, shape] = tensors_[i];
-    const bool open = shape.rank() > 0 && shape[0] == -1;
-    Shape unit = shape;
-    if (open) unit[0] = 1;
-    const std::uint64_t bytes = static_cast<std::uint64_t>(unit.elements()) * size_of(type);
-    const bool complete = open ? bytes > 0 && bytes_[i] % bytes == 0 : bytes_[i] == bytes;
-    GANNET_CHECK(complete, "tensor {} of shape {} got {} bytes", quote(name), to_string(shape), bytes_[i]);
+  for (std::size_t i = current_; i < tensors_.size(); ++i) {
+    GANNET_CHECK(missing_[i] == 0, "tensor {} lacks {} bytes", quote(tensors_[i].name), missing_[i]);
   }
-  std::string text(length_bytes, '\0');
-  std::memcpy(text.data(), &header_bytes_, length_bytes);
-  text += header();
-  const std::uint64_t data_bytes = file_.size() - text.size();
-  const std::uint32_t header_crc = crc(0, std::as_bytes(std::span(text)));
-  const auto total = static_cast<std::uint32_t>(::crc32_combine(header_crc, data_crc_, static_cast<z_off_t>(data_bytes)));
-  text.replace(text.find(checksum_pattern) + checksum_pattern.size(), checksum_zeros.size(), fmt::format("{:08x}", total));
-  file_.overwrite(0, std::as_bytes(std::span(text)));
+  const std::string digits = fmt::format("{:08x}", crc_);
+  file_.overwrite(digits_at_, std::as_bytes(std::span(digits)));
   file_.commit();
 }
 

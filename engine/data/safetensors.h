@@ -67,28 +67,26 @@ class SafetensorsFile {
 struct TensorDeclaration {
   std::string name;
   DType type = DType::f32;
-  Shape shape;  // outermost extent -1: as many rows as are appended
+  Shape shape;
 };
 
 // Streams tensors to a file in the order of their declaration. The file appears at finish().
 // The metadata gets `checksum`: "crc32:" and the CRC-32 of the whole file, in which the eight digits themselves are zeros.
 class SafetensorsWriter {
  public:
+  // InputError: names that repeat or are no UTF-8, negative extents.
   SafetensorsWriter(const std::filesystem::path& path, std::vector<TensorDeclaration> tensors, Metadata metadata);
   // More bytes of tensors[tensor]; the tensors before it are then complete.
   void append(std::size_t tensor, std::span<const std::byte> bytes);
-  // Writes the header, and makes the file appear. Every tensor must be complete.
+  // Makes the file appear. InputError when a tensor has not got its bytes.
   void finish();
 
  private:
-  std::string header() const;  // padded with spaces to header_bytes_
-
   std::vector<TensorDeclaration> tensors_;
-  std::vector<std::uint64_t> bytes_;  // appended, per tensor
-  Metadata metadata_;
-  std::size_t header_bytes_ = 0;
+  std::vector<std::uint64_t> missing_;  // bytes still to come, per tensor
   std::size_t current_ = 0;
-  std::uint32_t data_crc_ = 0;
+  std::size_t digits_at_ = 0;  // where the checksum goes
+  std::uint32_t crc_ = 0;
   AtomicFile file_;
 };
 
