@@ -67,9 +67,15 @@ class Fuser {
     return nullptr;
   }
 
-  bool is_free(const Pointwise& chain) const {
-    return std::all_of(chain.instructions.begin(), chain.instructions.end(),
-                       [](const PointwiseInstruction& i) { return i.op == PointwiseOp::constant; });
+  // Broadcasts and casts only move an operand; a chain without operands is a constant.
+  static bool is_free(const Pointwise& chain) { return chain.inputs.empty() || chain.instructions.empty(); }
+
+  // The value itself, or under a view of a constant, the constant: it has no shape that matters.
+  int source_of(int value) const {
+    const int root = plan_.root(value), j = producer_[index(root)];
+    if (root == value || j < 0) return value;
+    const auto* made = std::get_if<Pointwise>(&plan_.steps[index(j)].spec);
+    return made && made->inputs.empty() ? root : value;
   }
 
   // Rewrites step i's chain with step j's chain in place of operand `value`. Keeps equal inputs and instructions once.
@@ -79,7 +85,6 @@ class Fuser {
     const Pointwise& from = std::get<Pointwise>(made.spec);
     Pointwise merged{into.shape, into.layout, {}, {}, {}, {}};
     std::vector<int> inputs;
-    std::vector<std::pair<PointwiseInstruction, int>> instructions;  // registers: >= 0 input, < 0 instruction ~r
     const auto add_input = [&](int operand, const TensorDesc& desc) {
       const auto found = std::find(inputs.begin(), inputs.end(), operand);
       if (found != inputs.end()) return static_cast<int>(found - inputs.begin());
@@ -87,7 +92,7 @@ class Fuser {
       merged.inputs.push_back(desc);
       return static_cast<int>(inputs.size()) - 1;
     };
-    std::vector<PointwiseInstruction> body;
+    std::vector<PointwiseInstruction> body;  // registers while it grows: >= 0 an input, < 0 instruction ~r
     const auto add_instruction = [&](const PointwiseInstruction& instruction) {
       const auto found = std::find(body.begin(), body.end(), instruction);
       if (found != body.end()) return ~static_cast<int>(found - body.begin());
@@ -107,12 +112,13 @@ class Fuser {
     copy_body(from, from_registers);
     const auto result_of = [&](int output) {
       const auto at = std::find(made.outputs.begin(), made.outputs.end(), output);
-      return from_registers[index(from.results[index(static_cast<int>(at - made.outputs.begin()))])];
+      return from_registers[index(from.results[static_cast<std::size_t>(at - made.outputs.begin())])];
     };
     for (std::size_t k = 0; k < into.inputs.size(); ++k) {
       const int operand = consumer.inputs[k];
       const bool replaced = keep_outputs ? producer_[index(operand)] == j : operand == value;
-      into_registers.push_back(replaced ? result_of(operand) : add_input(operand, into.inputs[k]));
+      into_registers.push_back(replaced ? result_of(keep_outputs ? operand : source_of(operand))
+                                        : add_input(operand, into.inputs[k]));
     }
     copy_body(into, into_registers);
     if (inputs.size() > max_inputs || body.size() > max_instructions) return false;
@@ -176,7 +182,7 @@ class Fuser {
     while (changed) {
       changed = false;
       for (int value : std::vector<int>(step(i).inputs)) {
-        const int j = producer_[index(value)];
+        const int j = producer_[index(source_of(value))];
         if (j < 0 || dead_[index(j)]) continue;
         const auto* made = std::get_if<Pointwise>(&step(j).spec);
         if (!made || !is_free(*made) || made->outputs.size() != 1) continue;

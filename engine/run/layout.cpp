@@ -173,13 +173,9 @@ class Layouter {
   }
 
   Step reorder(int from, int to) {
-    const TensorDesc &a = plan_.values[index(from)].desc, &b = plan_.values[index(to)].desc;
-    std::vector<int> straight(index(a.shape.rank()));
-    std::iota(straight.begin(), straight.end(), 0);
-    Shape zero = a.shape;
-    for (int d = 0; d < zero.rank(); ++d) zero[d] = 0;
-    if (is_blocked(a.layout) || is_blocked(b.layout)) ++plan_.picture_reorders;
-    return {Copy{a, b, straight, zero, zero, a.shape}, {from}, {to}, plan_.values[index(from)].label + " reorder"};
+    if (is_blocked(plan_.values[index(from)].desc.layout) || is_blocked(plan_.values[index(to)].desc.layout))
+      ++plan_.picture_reorders;
+    return copy_step(plan_, from, to, plan_.values[index(from)].label + " reorder");
   }
 
   void insert_copies() {

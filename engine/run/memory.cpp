@@ -33,7 +33,27 @@ bool may_alias(const Step& step, std::size_t i, std::size_t o, const std::vector
   return false;
 }
 
+// The value as it is now, in the arena.
+Step copy_to_arena(Plan& plan, int value) {
+  Value stage = plan.values[index(value)];
+  stage.home = Value::Home::arena;
+  stage.home_name.clear();
+  stage.view_of = -1;
+  stage.kept = false;
+  plan.values.push_back(std::move(stage));
+  return copy_step(plan, value, static_cast<int>(plan.values.size()) - 1, plan.values[index(value)].label + " copy");
+}
+
 }  // namespace
+
+Step copy_step(const Plan& plan, int from, int to, std::string label) {
+  const TensorDesc &a = plan.values[index(from)].desc, &b = plan.values[index(to)].desc;
+  std::vector<int> straight(index(a.shape.rank()));
+  std::iota(straight.begin(), straight.end(), 0);
+  Shape zero = a.shape;
+  for (int d = 0; d < zero.rank(); ++d) zero[d] = 0;
+  return {Copy{a, b, straight, zero, zero, a.shape}, {from}, {to}, std::move(label)};
+}
 
 void assign_updates(Plan& plan) {
   std::vector<int> producer(plan.values.size(), -1), last_read(plan.values.size(), -1);
@@ -79,30 +99,27 @@ void assign_updates(Plan& plan) {
     if (old >= 0) target.desc.layout = plan.values[index(old)].desc.layout;
     plan.values.push_back(target);
     const int to = static_cast<int>(plan.values.size()) - 1;
-    const TensorDesc &a = plan.values[index(write.value)].desc, &b = plan.values[index(to)].desc;
-    std::vector<int> straight(index(a.shape.rank()));
-    std::iota(straight.begin(), straight.end(), 0);
-    Shape zero = a.shape;
-    for (int d = 0; d < zero.rank(); ++d) zero[d] = 0;
-    copies.push_back({Copy{a, b, straight, zero, zero, a.shape}, {write.value}, {to}, write.variable.name + " update"});
+    copies.push_back(copy_step(plan, write.value, to, write.variable.name + " update"));
     write.value = to;
   }
-  // A copy may read another variable: through the arena, lest the order of the copies matters.
+  // A copy may read another variable: through the arena, lest the order of the copies matters. So does what the host reads
+  // of a variable that changes.
   std::vector<Step> through;
+  for (auto& [name, value] : plan.outputs) {
+    const Value& source = plan.values[index(plan.root(value))];
+    const bool written = std::any_of(plan.writes.begin(), plan.writes.end(), [&](const Write& write) {
+      return source.home == Value::Home::variable && source.home_name == write.variable.name && write.value != plan.root(value);
+    });
+    if (!written) continue;
+    through.push_back(copy_to_arena(plan, value));
+    value = through.back().outputs[0];
+    plan.values[index(value)].kept = true;
+  }
   for (Step& copy : copies) {
     const Value source = plan.values[index(plan.root(copy.inputs[0]))];
     if (source.home == Value::Home::variable) {
-      Value stage = plan.values[index(copy.inputs[0])];
-      stage.home = Value::Home::arena;
-      stage.home_name.clear();
-      stage.view_of = -1;
-      stage.kept = false;
-      plan.values.push_back(stage);
-      Step first = copy;
-      first.outputs = {static_cast<int>(plan.values.size()) - 1};
-      std::get<Copy>(first.spec).output = stage.desc;
-      copy.inputs = first.outputs;
-      through.push_back(std::move(first));
+      through.push_back(copy_to_arena(plan, copy.inputs[0]));
+      copy.inputs = through.back().outputs;
     }
   }
   plan.steps.insert(plan.steps.end(), through.begin(), through.end());

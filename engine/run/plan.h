@@ -63,6 +63,9 @@ void assign_updates(Plan& plan);
 // Liveness, in-place reuse, offsets in one arena. guard: bytes left free around every buffer.
 void assign_memory(Plan& plan, const kernels::Backend& backend, std::size_t guard);
 
+// Copies all of one value to another of its shape.
+Step copy_step(const Plan& plan, int from, int to, std::string label);
+
 // The descs of a spec's operands replaced by these.
 void set_operands(kernels::KernelSpec& spec, const std::vector<TensorDesc>& inputs, const std::vector<TensorDesc>& outputs);
 

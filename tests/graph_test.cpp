@@ -1,0 +1,166 @@
+// The graph, its derivatives and its programs, on the double-precision reference backend.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "engine/graph/operator.h"
+#include "engine/graph/ops.h"
+#include "engine/run/program.h"
+
+namespace gannet {
+namespace {
+
+Variable constant_variable(std::string name, const Shape& shape, float value) {
+  return {std::move(name), {DType::f32, shape}, {Initializer::Kind::constant, value, 0}};
+}
+
+class GraphTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<kernels::Backend> backend = kernels::make_reference_backend();
+  State state{*backend, 1};
+  Graph graph;
+};
+
+TEST_F(GraphTest, ThirdDerivativeOfACube) {
+  const Value x = graph.input("x", {DType::f32, {3}});
+  Value y = ops::sum_all(x * x * x);
+  for (int order = 1; order <= 3; ++order) {
+    y = ops::sum_all(grad(y, std::span(&x, 1))[0]);
+    graph.output("d" + std::to_string(order), y);
+  }
+  Program program(graph, state);
+  const std::array<float, 3> values{1, 2, 3};
+  program.write("x", values.data(), sizeof values);
+  program.run();
+  EXPECT_FLOAT_EQ(program.read_scalar("d1"), 3 * (1 + 4 + 9));
+  EXPECT_FLOAT_EQ(program.read_scalar("d2"), 6 * (1 + 2 + 3));
+  EXPECT_FLOAT_EQ(program.read_scalar("d3"), 18);
+}
+
+TEST_F(GraphTest, StopGradientFreezes) {
+  const Value x = graph.input("x", {DType::f32, {2}});
+  const Value y = ops::sum_all(ops::stop_gradient(x) * x);
+  graph.output("dx", grad(y, std::span(&x, 1))[0]);
+  Program program(graph, state);
+  const std::array<float, 2> values{5, 7};
+  program.write("x", values.data(), sizeof values);
+  program.run();
+  std::array<float, 2> dx{};
+  program.read("dx", dx);
+  EXPECT_EQ(dx, values);
+}
+
+TEST_F(GraphTest, GradientOfWhatDoesNotMatterIsZero) {
+  const Value x = graph.input("x", {DType::f32, {2}}), z = graph.input("z", {DType::f32, {2}});
+  graph.output("dz", grad(ops::sum_all(x), std::span(&z, 1))[0]);
+  Program program(graph, state);
+  program.run();
+  std::array<float, 2> dz{1, 1};
+  program.read("dz", dz);
+  EXPECT_EQ(dz, (std::array<float, 2>{0, 0}));
+}
+
+TEST_F(GraphTest, ReadAfterAssignSeesTheNewValue) {
+  const Variable counter = constant_variable("counter", {}, 10);
+  graph.output("before", graph.read(counter));
+  graph.assign(counter, graph.read(counter) + 1.0f);
+  graph.output("after", graph.read(counter) * 2.0f);
+  Program program(graph, state);
+  for (int run = 0; run < 3; ++run) {
+    program.run();
+    EXPECT_EQ(program.read_scalar("before"), static_cast<float>(10 + run));
+    EXPECT_EQ(program.read_scalar("after"), static_cast<float>(2 * (11 + run)));
+    EXPECT_EQ(state.get("counter")[0], static_cast<float>(11 + run));
+  }
+}
+
+TEST_F(GraphTest, VariablesCanSwap) {
+  const Variable a = constant_variable("a", {2}, 1), b = constant_variable("b", {2}, 2);
+  const Value old_a = graph.read(a), old_b = graph.read(b);
+  graph.assign(a, old_b);
+  graph.assign(b, old_a);
+  Program program(graph, state);
+  program.run();
+  EXPECT_EQ(state.get("a")[0], 2);
+  EXPECT_EQ(state.get("b")[0], 1);
+}
+
+TEST_F(GraphTest, UpdateThatAnOlderReaderFollows) {
+  // The old value is read after the new one is made: the update can not be in place.
+  const Variable w = constant_variable("w", {4}, 3);
+  const Value old = graph.read(w), grown = old * 2.0f;
+  graph.assign(w, grown);
+  graph.output("sum", ops::sum_all(grown) + ops::sum_all(old));
+  Program program(graph, state);
+  program.run();
+  EXPECT_EQ(program.read_scalar("sum"), 24 + 12);
+  EXPECT_EQ(state.get("w")[0], 6);
+}
+
+TEST_F(GraphTest, OnlyWhatIsNeededRuns) {
+  const Value x = graph.input("x", {DType::f32, {8, 8}});
+  ops::matmul(x, x);  // nobody reads it
+  graph.output("y", ops::sum_all(ops::tanh(x * 2.0f + 1.0f) * x));
+  Program program(graph, state);
+  EXPECT_EQ(program.report().operators_pruned, 1);
+  EXPECT_EQ(program.report().kernels, 1) << "a chain and its sum are one kernel";
+}
+
+TEST_F(GraphTest, ConvolutionEndsWithItsActivation) {
+  const Value x = graph.input("x", {DType::f32, {2, 6, 6, 3}}), w = graph.input("w", {DType::f32, {4, 3, 3, 3}}),
+              b = graph.input("b", {DType::f32, {4}});
+  const Value y = ops::leaky_relu(ops::conv_fprop(x, w, 1, 1) + b, 0.2f);
+  graph.output("dw", grad(ops::sum_all(y * y), std::span(&w, 1))[0]);
+  const Program fused(graph, state), plain(graph, state, {.fuse = false});
+  EXPECT_LT(fused.report().kernels, plain.report().kernels);
+  EXPECT_EQ(fused.report().kernels, 3) << "fprop with bias and activation, its derivative, wgrad";
+}
+
+TEST_F(GraphTest, WrongShapesAreNamed) {
+  const Value x = graph.input("x", {DType::f32, {2, 8, 8, 3}}), w = graph.input("w", {DType::f32, {4, 3, 3, 5}});
+  try {
+    const Graph::Scope scope(graph, "discriminator");
+    ops::conv_fprop(x, w, 1, 1);
+    FAIL() << "no error";
+  } catch (const InputError& error) {
+    const std::string message = error.what();
+    for (const char* part : {"conv_fprop", "f32(2,8,8,3)", "f32(4,3,3,5)", "graph_test.cpp", "discriminator"})
+      EXPECT_NE(message.find(part), std::string::npos) << message;
+  }
+}
+
+TEST_F(GraphTest, SharedNamesMustAgree) {
+  graph.read(constant_variable("w", {2}, 0));
+  EXPECT_THROW(graph.read(constant_variable("w", {3}, 0)), InputError);
+  graph.input("x", {DType::f32, {1}});
+  EXPECT_THROW(graph.input("x", {DType::f32, {1}}), InputError);
+}
+
+TEST_F(GraphTest, GuardsSurviveARun) {
+  const Value x = graph.input("x", {DType::f32, {5, 7}});
+  graph.output("y", ops::matmul(ops::tanh(x), ops::exp(x), false, true));
+  Program program(graph, state, {.guard_bytes = 128});
+  const std::vector<float> values(35, 0.25f);
+  program.write("x", values.data(), values.size() * sizeof(float));
+  program.run();
+  EXPECT_TRUE(program.guards_intact());
+}
+
+TEST_F(GraphTest, FirstNonFiniteIsNamed) {
+  const Value x = graph.input("x", {DType::f32, {2, 2}});
+  Value y;
+  {
+    const Graph::Scope scope(graph, "generator.main.3");
+    y = ops::matmul(ops::log(x), x);
+  }
+  graph.output("y", ops::sum_all(y));
+  Program program(graph, state, {.fuse = false});
+  const std::array<float, 4> values{1, 1, -1, 1};
+  program.write("x", values.data(), sizeof values);
+  EXPECT_EQ(program.find_nonfinite(), "generator.main.3 log");
+}
+
+}  // namespace
+}  // namespace gannet
