@@ -13,12 +13,11 @@ namespace {
 constexpr const char* format_version = "1";
 
 // The shape in files: a filter's (K,R,S,C) is PyTorch's (K,C,R,S).
-Shape file_shape(const Shape& shape) {
-  return shape.rank() == 4 ? Shape{shape[0], shape[3], shape[1], shape[2]} : shape;
-}
+Shape file_shape(const Shape& shape) { return shape.rank() == 4 ? Shape{shape[0], shape[3], shape[1], shape[2]} : shape; }
 
 // Per K, a transposition of (rows, columns): (R*S, C) to files, (C, R*S) from them.
-std::vector<float> transpose_filters(std::span<const float> values, std::int64_t filters, std::int64_t rows, std::int64_t columns) {
+std::vector<float> transpose_filters(std::span<const float> values, std::int64_t filters, std::int64_t rows,
+                                     std::int64_t columns) {
   std::vector<float> result(values.size());
   for (std::int64_t k = 0; k < filters; ++k) {
     const float* from = values.data() + k * rows * columns;
@@ -74,7 +73,8 @@ bool ends_with_any(const std::string& name, std::initializer_list<std::string_vi
 }
 
 bool begins_with_any(const std::string& name, std::initializer_list<std::string_view> beginnings) {
-  return std::any_of(beginnings.begin(), beginnings.end(), [&](std::string_view beginning) { return name.starts_with(beginning); });
+  return std::any_of(beginnings.begin(), beginnings.end(),
+                     [&](std::string_view beginning) { return name.starts_with(beginning); });
 }
 
 }  // namespace
@@ -82,7 +82,8 @@ bool begins_with_any(const std::string& name, std::initializer_list<std::string_
 void save_checkpoint(const std::filesystem::path& file, const State& state, const CheckpointInfo& info) {
   std::vector<TensorDeclaration> tensors;
   for (const Variable& variable : state.variables())
-    tensors.push_back({variable.name, variable.type.type == DType::i32 ? DType::i32 : DType::f32, file_shape(variable.type.shape)});
+    tensors.push_back(
+        {variable.name, variable.type.type == DType::i32 ? DType::i32 : DType::f32, file_shape(variable.type.shape)});
   Metadata metadata = {{"format", "pt"},  // what PyTorch's tools look for
                        {"gannet.checkpoint", format_version},
                        {"gannet.step", std::to_string(info.step)},
@@ -96,7 +97,8 @@ void save_checkpoint(const std::filesystem::path& file, const State& state, cons
     const std::vector<float> values = to_file(shape, state.get(tensors[i].name));
     if (tensors[i].type == DType::i32) {
       std::vector<std::int32_t> integers(values.size());
-      std::transform(values.begin(), values.end(), integers.begin(), [](float v) { return static_cast<std::int32_t>(std::lrint(v)); });
+      std::transform(values.begin(), values.end(), integers.begin(),
+                     [](float v) { return static_cast<std::int32_t>(std::lrint(v)); });
       writer.append(i, std::as_bytes(std::span(integers)));
     } else {
       writer.append(i, std::as_bytes(std::span(values)));
@@ -108,9 +110,10 @@ void save_checkpoint(const std::filesystem::path& file, const State& state, cons
 Checkpoint::Checkpoint(const std::filesystem::path& file) : file_(file) {
   const Metadata& metadata = file_.metadata();
   const auto version = metadata.find("gannet.checkpoint");
-  GANNET_CHECK(version != metadata.end(), "{}: not a checkpoint of this program (a safetensors file of something else)", file.string());
-  GANNET_CHECK(version->second == format_version, "{}: checkpoint format {}, this program reads {}", file.string(), version->second,
-               format_version);
+  GANNET_CHECK(version != metadata.end(), "{}: not a checkpoint of this program (a safetensors file of something else)",
+               file.string());
+  GANNET_CHECK(version->second == format_version, "{}: checkpoint format {}, this program reads {}", file.string(),
+               version->second, format_version);
   file_.verify(true);
   info_.step = integer_of<std::int64_t>(file_, "gannet.step");
   info_.seed = integer_of<std::uint64_t>(file_, "gannet.seed");
@@ -126,14 +129,14 @@ void Checkpoint::restore(State& state, bool whole) const {
   std::vector<std::string> names;
   for (const Variable& variable : state.variables()) {
     names.push_back(variable.name);
-    GANNET_CHECK(file_.contains(variable.name), "{}: checkpoint of another model ({}): it has no tensor '{}' {}", path, info_.family,
-                 variable.name, describe(variable));
+    GANNET_CHECK(file_.contains(variable.name), "{}: checkpoint of another model ({}): it has no tensor '{}' {}", path,
+                 info_.family, variable.name, describe(variable));
     set_variable(file_, state, variable, true, fmt::format("checkpoint of another model ({})", info_.family).c_str());
   }
   if (!whole) return;
   for (const auto& [name, entry] : file_.entries())
-    GANNET_CHECK(state.contains(name), "{}: checkpoint of another model ({}): this model has no tensor '{}' {}", path, info_.family,
-                 name, describe(entry));
+    GANNET_CHECK(state.contains(name), "{}: checkpoint of another model ({}): this model has no tensor '{}' {}", path,
+                 info_.family, name, describe(entry));
 }
 
 void initialise_weights(const std::filesystem::path& path, State& state, std::span<const std::string> parameters) {
@@ -143,7 +146,8 @@ void initialise_weights(const std::filesystem::path& path, State& state, std::sp
   for (const auto& [name, entry] : file.entries()) {
     if (begins_with_any(name, {"ema.", "optimizer."}) || name.ends_with(".num_batches_tracked")) continue;
     const bool ours = begins_with_any(name, {"generator.", "discriminator."});
-    GANNET_CHECK(ours, "{}: tensor '{}' belongs to no player; names begin with 'generator.' or 'discriminator.'", path.string(), name);
+    GANNET_CHECK(ours, "{}: tensor '{}' belongs to no player; names begin with 'generator.' or 'discriminator.'", path.string(),
+                 name);
     GANNET_CHECK(state.contains(name), "{}: this model has no tensor '{}' {}", path.string(), name, describe(entry));
   }
   for (const Variable& variable : state.variables()) {

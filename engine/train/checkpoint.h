@@ -15,7 +15,7 @@
 namespace gannet {
 
 struct CheckpointInfo {
-  std::int64_t step = 0;       // steps made
+  std::int64_t step = 0;  // steps made
   std::uint64_t seed = 0;
   std::uint64_t position = 0;  // of the loader
   std::string family;
@@ -28,7 +28,8 @@ void save_checkpoint(const std::filesystem::path& file, const State& state, cons
 
 class Checkpoint {
  public:
-  // InputError: not a checkpoint, of another version of the format, or damaged (the whole file is read and its checksum compared).
+  // InputError: not a checkpoint, of another version of the format, or damaged (the whole file is read and its checksum
+  // compared).
   explicit Checkpoint(const std::filesystem::path& file);
 
   const CheckpointInfo& info() const { return info_; }
@@ -43,8 +44,8 @@ class Checkpoint {
   CheckpointInfo info_;
 };
 
-// --init: starts from the tensors "generator.…" and "discriminator.…" of any safetensors file. Every name of `parameters` must be
-// there; running statistics may be; num_batches_tracked, "ema.…" and "optimizer.…" are passed over. InputError names any
+// --init: starts from the tensors "generator.…" and "discriminator.…" of any safetensors file. Every name of `parameters` must
+// be there; running statistics may be; num_batches_tracked, "ema.…" and "optimizer.…" are passed over. InputError names any
 // other tensor, and any of another shape.
 void initialise_weights(const std::filesystem::path& file, State& state, std::span<const std::string> parameters);
 

@@ -7,15 +7,14 @@ namespace {
 void add_optimizer(std::vector<Key>& keys, const std::string& player) {
   using enum Key::Type;
   const std::string section = player + "_optimizer.";
-  keys.insert(keys.end(),
-              {{section + "kind", text, "adam", "optimizer", 0, 0, {"adam", "rmsprop", "sgd"}},
-               {section + "learning_rate", real, 2e-4, "step size", 0, 100},
-               {section + "beta1", real, 0.5, "adam: decay of the mean gradient", 0, 0.999999},
-               {section + "beta2", real, 0.999, "adam: decay of the mean squared gradient", 0, 0.999999},
-               {section + "momentum", real, 0.0, "sgd, rmsprop: momentum", 0, 0.999999},
-               {section + "alpha", real, 0.99, "rmsprop: decay of the mean squared gradient", 0, 0.999999},
-               {section + "epsilon", real, 1e-8, "adam, rmsprop: added to the denominator", 0, 1},
-               {section + "weight_decay", real, 0.0, "L2 penalty, added to the gradient", 0, 1}});
+  keys.insert(keys.end(), {{section + "kind", text, "adam", "optimizer", 0, 0, {"adam", "rmsprop", "sgd"}},
+                           {section + "learning_rate", real, 2e-4, "step size", 0, 100},
+                           {section + "beta1", real, 0.5, "adam: decay of the mean gradient", 0, 0.999999},
+                           {section + "beta2", real, 0.999, "adam: decay of the mean squared gradient", 0, 0.999999},
+                           {section + "momentum", real, 0.0, "sgd, rmsprop: momentum", 0, 0.999999},
+                           {section + "alpha", real, 0.99, "rmsprop: decay of the mean squared gradient", 0, 0.999999},
+                           {section + "epsilon", real, 1e-8, "adam, rmsprop: added to the denominator", 0, 1},
+                           {section + "weight_decay", real, 0.0, "L2 penalty, added to the gradient", 0, 1}});
 }
 
 }  // namespace

@@ -25,10 +25,14 @@ json::json_pointer pointer_to(std::string_view path) {
 
 const char* name_of(Key::Type type) {
   switch (type) {
-    case Key::Type::integer: return "an integer";
-    case Key::Type::real: return "a number";
-    case Key::Type::boolean: return "true or false";
-    case Key::Type::text: return "a text";
+    case Key::Type::integer:
+      return "an integer";
+    case Key::Type::real:
+      return "a number";
+    case Key::Type::boolean:
+      return "true or false";
+    case Key::Type::text:
+      return "a text";
   }
   return "?";
 }
@@ -37,15 +41,20 @@ const char* name_of(Key::Type type) {
 bool is_integer(const json& value) {
   if (value.is_number_unsigned()) return value.get<std::uint64_t>() <= std::uint64_t{1} << 62;
   if (value.is_number_integer()) return true;
-  return value.is_number_float() && std::abs(value.get<double>()) <= 9e15 && std::trunc(value.get<double>()) == value.get<double>();
+  return value.is_number_float() && std::abs(value.get<double>()) <= 9e15 &&
+         std::trunc(value.get<double>()) == value.get<double>();
 }
 
 bool fits(Key::Type type, const json& value) {
   switch (type) {
-    case Key::Type::integer: return is_integer(value);
-    case Key::Type::real: return value.is_number();
-    case Key::Type::boolean: return value.is_boolean();
-    case Key::Type::text: return value.is_string();
+    case Key::Type::integer:
+      return is_integer(value);
+    case Key::Type::real:
+      return value.is_number();
+    case Key::Type::boolean:
+      return value.is_boolean();
+    case Key::Type::text:
+      return value.is_string();
   }
   return false;
 }
@@ -73,7 +82,8 @@ json checked(const Key& key, const json& value) {
                    "configuration key '{}' must be one of {}, not '{}'", key.path, fmt::join(key.choices, ", "), text);
       return value;
     }
-    case Key::Type::boolean: return value;
+    case Key::Type::boolean:
+      return value;
   }
   return value;
 }
@@ -83,7 +93,8 @@ void refuse_unknown(const json& given, const std::string& prefix, std::span<cons
   for (const auto& [name, value] : given.items()) {
     const std::string path = prefix.empty() ? name : prefix + "." + name;
     const bool key = std::find(paths.begin(), paths.end(), path) != paths.end();
-    const bool section = std::any_of(paths.begin(), paths.end(), [&](const std::string& p) { return p.starts_with(path + "."); });
+    const bool section =
+        std::any_of(paths.begin(), paths.end(), [&](const std::string& p) { return p.starts_with(path + "."); });
     GANNET_CHECK(key || section, "unknown configuration key '{}'; the nearest is '{}'", path, nearest(path, paths));
     if (key) continue;
     GANNET_CHECK(value.is_object(), "configuration section '{}' must be an object of keys, not {}", path, value.dump());
@@ -185,7 +196,8 @@ std::string first_difference(const Config& before, const Config& now, std::span<
     std::string path = pointer.substr(1);
     std::replace(path.begin(), path.end(), '/', '.');
     if (std::find(ignored.begin(), ignored.end(), path) != ignored.end()) continue;
-    const std::string left = a.contains(pointer) ? a[pointer].dump() : "absent", right = b.contains(pointer) ? b[pointer].dump() : "absent";
+    const std::string left = a.contains(pointer) ? a[pointer].dump() : "absent",
+                      right = b.contains(pointer) ? b[pointer].dump() : "absent";
     if (left != right) return fmt::format("{}: {}, now {}", path, left, right);
   }
   return "";

@@ -15,7 +15,7 @@ namespace gannet {
 
 struct Key {
   enum class Type { integer, real, boolean, text };
-  std::string path;        // "train.batch"
+  std::string path;  // "train.batch"
   Type type;
   nlohmann::json initial;  // the default; null: must be given
   std::string help;

@@ -23,7 +23,8 @@ constexpr auto table = make_table();
 
 #if defined(__x86_64__)
 // The machine's instruction, eight bytes at a time: checkpoints are hundreds of megabytes.
-__attribute__((target("sse4.2"))) std::uint32_t by_instruction(const unsigned char* bytes, std::size_t count, std::uint32_t crc) {
+__attribute__((target("sse4.2"))) std::uint32_t by_instruction(const unsigned char* bytes, std::size_t count,
+                                                               std::uint32_t crc) {
   std::uint64_t wide = crc;
   for (; count >= 8; count -= 8, bytes += 8) {
     std::uint64_t word;

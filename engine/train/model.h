@@ -50,7 +50,8 @@ struct Model {
   std::function<Value(Graph&, Value samples)> discriminate;
   // Where samples are not pictures: called at sample times (step: steps made) in place of drawing a grid. Writes what it draws
   // into `folder`; the figures it returns go to the metrics, TensorBoard and the log.
-  std::function<std::vector<std::pair<std::string, double>>(State&, std::int64_t step, const std::filesystem::path& folder)> draw;
+  std::function<std::vector<std::pair<std::string, double>>(State&, std::int64_t step, const std::filesystem::path& folder)>
+      draw;
   bool has_ema = false;
   bool uses_images = true;  // false: real samples are drawn inside the graph (gaussian1d)
 };

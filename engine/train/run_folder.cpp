@@ -36,12 +36,17 @@ void RunFolder::check_unused(const fs::path& path) {
   const fs::file_status status = fs::status(path, error);
   if (!fs::exists(status)) return;
   GANNET_CHECK(fs::is_directory(status), "{}: exists and is not a folder", path.string());
-  GANNET_CHECK(!fs::exists(path / "config.json"), "{}: a run is there already; continue it with --resume or choose another --out",
-               path.string());
+  GANNET_CHECK(!fs::exists(path / "config.json"),
+               "{}: a run is there already; continue it with --resume or choose another --out", path.string());
   fs::directory_iterator entries(path, error);
   GANNET_CHECK(!error, "cannot read folder {}: {}", path.string(), error.message());
-  for (const auto& entry : entries)
-    GANNET_CHECK(is_partial(entry.path()), "{}: the folder is not empty; choose another --out", path.string());
+  for (const auto& entry : entries) {
+    const bool begun =
+        entry.path().filename() == "samples" || entry.path().filename() == "checkpoints";  // it writes step 0 first
+    GANNET_CHECK(begun || is_partial(entry.path()), "{}: the folder is not empty; choose another --out", path.string());
+  }
+  for (const auto& [step, file] : checkpoints_of(path))
+    GANNET_CHECK(step == 0, "{}: the folder is not empty; choose another --out", path.string());
 }
 
 RunFolder::RunFolder(const fs::path& path) : path_(path) {
@@ -61,34 +66,38 @@ RunFolder::~RunFolder() {
 
 RunFolder::RunFolder(RunFolder&& other) noexcept : path_(std::move(other.path_)), lock_(std::exchange(other.lock_, -1)) {}
 
-RunFolder RunFolder::create(const fs::path& path, const Config& config) {
+RunFolder RunFolder::create(const fs::path& path) {
   check_unused(path);
   make_folder(path);
   RunFolder folder(path);
-  folder.write_configuration(config);
-  make_folder(folder.samples());
-  make_folder(path / "checkpoints");
+  folder.prepare();
   return folder;
 }
 
 RunFolder RunFolder::resume(const fs::path& path) {
   run_configuration(path);
   RunFolder folder(path);
-  make_folder(folder.samples());
-  make_folder(path / "checkpoints");
-  for (const fs::path& place : {path, folder.samples(), path / "checkpoints"})
+  folder.prepare();
+  return folder;
+}
+
+void RunFolder::prepare() const {
+  make_folder(samples());
+  make_folder(checkpoints());
+  for (const fs::path& place : {path_, samples(), checkpoints()})
     for (const auto& entry : fs::directory_iterator(place))
       if (is_partial(entry.path())) fs::remove(entry.path());
-  return folder;
 }
 
 fs::path RunFolder::sample(std::int64_t step) const { return samples() / fmt::format("step_{:08}.png", step); }
 
 fs::path RunFolder::checkpoint(std::int64_t step) const {
-  return path_ / "checkpoints" / fmt::format("{}{:08}{}", checkpoint_prefix, step, checkpoint_suffix);
+  return checkpoints() / fmt::format("{}{:08}{}", checkpoint_prefix, step, checkpoint_suffix);
 }
 
-void RunFolder::write_configuration(const Config& config) const { atomic_write(path_ / "config.json", config.json().dump(2) + "\n"); }
+void RunFolder::write_configuration(const Config& config) const {
+  atomic_write(path_ / "config.json", config.json().dump(2) + "\n");
+}
 
 void RunFolder::keep_checkpoints(std::int64_t count) const {
   if (count == 0) return;

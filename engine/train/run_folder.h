@@ -12,11 +12,11 @@ namespace gannet {
 
 class RunFolder {
  public:
-  // InputError when there is anything in `path`; makes nothing.
+  // InputError when there is anything in `path` but what a run left that was killed while it began; makes nothing.
   static void check_unused(const std::filesystem::path& path);
-  // A new run. Its configuration is written first: what has no config.json is no run.
-  static RunFolder create(const std::filesystem::path& path, const Config& config);
-  // Of a run that began. Removes what a killed process left half written.
+  // A new run, which begins when its configuration is written: what has no config.json is no run.
+  static RunFolder create(const std::filesystem::path& path);
+  // Of a run that began.
   static RunFolder resume(const std::filesystem::path& path);
   ~RunFolder();
   RunFolder(RunFolder&& other) noexcept;
@@ -24,6 +24,7 @@ class RunFolder {
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path samples() const { return path_ / "samples"; }
+  std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
   std::filesystem::path log() const { return path_ / "log.txt"; }
   std::filesystem::path sample(std::int64_t step) const;
@@ -35,6 +36,7 @@ class RunFolder {
 
  private:
   explicit RunFolder(const std::filesystem::path& path);  // locks it: one process trains in a folder
+  void prepare() const;  // makes its folders and removes what a killed process left half written
 
   std::filesystem::path path_;
   int lock_ = -1;

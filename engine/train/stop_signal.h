@@ -5,8 +5,8 @@
 
 namespace gannet {
 
-// While it lives, the signals wait to be taken instead of ending the process. Threads started meanwhile inherit that, so make it
-// before any. Writing past a file size limit is an error of write() too, instead of a signal.
+// While it lives, the signals wait to be taken instead of ending the process. Threads started meanwhile inherit that, so make
+// it before any. Writing past a file size limit is an error of write() too, instead of a signal.
 class StopSignal {
  public:
   StopSignal();

@@ -72,7 +72,8 @@ std::string_view bytes_of(const Number& value) {
 EventFile::EventFile(const std::filesystem::path& folder, std::int64_t first_step) {
   char host[256] = "localhost";
   if (::gethostname(host, sizeof(host) - 1) != 0) std::strcpy(host, "localhost");
-  file_ = OutputFile(folder / fmt::format("events.out.tfevents.{:010}.{}.{}.0", static_cast<std::int64_t>(wall_time()), host, ::getpid()));
+  file_ = OutputFile(
+      folder / fmt::format("events.out.tfevents.{:010}.{}.{}.0", static_cast<std::int64_t>(wall_time()), host, ::getpid()));
   for (std::string* buffer : {&value_, &summary_, &event_}) buffer->reserve(1024);
 
   begin_event(event_, 0);

@@ -1,5 +1,5 @@
-// TensorBoard's event files, written without its libraries: TFRecord frames around protocol buffers (tensorflow/core/util/event.proto,
-// tensorflow/core/framework/summary.proto).
+// TensorBoard's event files, written without its libraries: TFRecord frames around protocol buffers
+// (tensorflow/core/util/event.proto, tensorflow/core/framework/summary.proto).
 #pragma once
 
 #include <cstdint>

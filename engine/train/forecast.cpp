@@ -1,0 +1,88 @@
+#include "engine/train/forecast.h"
+
+#include <algorithm>
+#include <iterator>
+
+namespace gannet {
+namespace {
+
+constexpr std::size_t loader_slots = 3;  // being read, ready, being filled
+
+std::int64_t count_parameters(const State& state, const std::vector<std::string>& names) {
+  std::int64_t count = 0;
+  for (const std::string& name : names) count += state.desc(name).elements();
+  return count;
+}
+
+std::string grouped(std::int64_t number) {
+  std::string digits = std::to_string(number);
+  for (std::ptrdiff_t i = static_cast<std::ptrdiff_t>(digits.size()) - 3; i > 0; i -= 3)
+    digits.insert(static_cast<std::size_t>(i), ",");
+  return digits;
+}
+
+}  // namespace
+
+std::string format_bytes(double bytes) {
+  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  std::size_t unit = 0;
+  for (; bytes >= 1024 && unit + 1 < std::size(units); ++unit) bytes /= 1024;
+  return fmt::format("{:.{}f} {}", bytes, unit == 0 ? 0 : 1, units[unit]);
+}
+
+MemoryForecast forecast_memory(const Step& step, const Sampler* sampler, std::size_t baseline, std::size_t dataset_bytes) {
+  MemoryForecast memory;
+  memory.baseline = baseline;
+  memory.state = step.state().bytes();
+  std::size_t batch_bytes = 0;
+  for (const Step::Part& part : step.parts()) {
+    memory.arena += part.program.report().arena_bytes;
+    memory.inputs += part.program.report().input_bytes;
+    if (part.program.has_input("real")) {
+      const TensorType& real = part.program.input_type("real");
+      batch_bytes = static_cast<std::size_t>(real.shape.elements()) * size_of(real.type);
+    }
+  }
+  memory.loader = loader_slots * batch_bytes + dataset_bytes;
+  // A checkpoint copies a tensor at a time, once as it lies and once in PyTorch's order.
+  for (const Variable& variable : step.state().variables())
+    memory.staging = std::max(memory.staging, 2 * sizeof(float) * static_cast<std::size_t>(variable.type.shape.elements()));
+  if (sampler) {
+    memory.arena += sampler->program().report().arena_bytes;
+    memory.inputs += sampler->program().report().input_bytes;
+    const auto count = static_cast<std::size_t>(step.config().integer("train.sample_count"));
+    const std::size_t samples = count * static_cast<std::size_t>(sampler->shape().elements());
+    memory.staging = std::max(memory.staging, samples * (sizeof(float) + 2) + count * sizeof(float));
+  }
+  return memory;
+}
+
+std::vector<std::string> describe_plan(const Step& step, const Sampler* sampler, const MemoryForecast& memory) {
+  const Model& model = step.model();
+  std::vector<std::string> lines;
+  lines.push_back(fmt::format("parameters   generator {}, discriminator {}",
+                              grouped(count_parameters(step.state(), model.generator_parameters)),
+                              grouped(count_parameters(step.state(), model.discriminator_parameters))));
+  double flops = 0, bytes = 0;
+  for (const Step::Part& part : step.parts()) {
+    const PlanReport& report = part.program.report();
+    lines.push_back(
+        fmt::format("program      {}: {} operators traced, {} pruned; {} kernels after fusion, {} picture reorders; {} a step",
+                    part.name, report.operators_traced, report.operators_pruned, report.kernels, report.picture_reorders,
+                    part.repeats == 1 ? "once" : fmt::format("{} times", part.repeats)));
+    flops += report.flops * part.repeats;
+    bytes += report.bytes * part.repeats;
+  }
+  const auto batch = static_cast<double>(step.config().integer("train.batch"));
+  lines.push_back(fmt::format("a step       {:.4g} GFLOP ({:.3g} an image), {} moved", flops / 1e9, flops / 1e9 / batch,
+                              format_bytes(bytes)));
+  if (sampler) lines.push_back(fmt::format("sampling     {} kernels", sampler->program().report().kernels));
+  const auto size = [](std::size_t bytes) { return format_bytes(static_cast<double>(bytes)); };
+  lines.push_back(
+      fmt::format("memory       {} forecast: process {}, state {}, intermediate values {}, inputs {}, data {}, staging {}",
+                  size(memory.total()), size(memory.baseline), size(memory.state), size(memory.arena), size(memory.inputs),
+                  size(memory.loader), size(memory.staging)));
+  return lines;
+}
+
+}  // namespace gannet

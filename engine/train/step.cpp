@@ -1,0 +1,105 @@
+#include "engine/train/step.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/check.h"
+
+namespace gannet {
+namespace {
+
+constexpr std::string_view nonfinite_prefix = "nonfinite.", rate_prefix = "learning_rate.";
+
+void check_precision(const Config& config, const kernels::Backend& backend) {
+  GANNET_CHECK(config.text("train.precision") != "bf16" || backend.supports(DType::bf16),
+               "train.precision: this machine ({}) has no bf16 arithmetic; use fp32", backend.name());
+}
+
+}  // namespace
+
+Step::Step(const Family& family, const Config& config, kernels::Backend& backend, bool replay)
+    : config_(config), state_(backend, static_cast<std::uint64_t>(config.integer("train.seed"))) {
+  check_precision(config, backend);
+  model_ = family.trace(config, replay);
+  for (const Phase& phase : model_.phases) {
+    Part part{phase.name, phase.repeats, Program(*phase.graph, state_), {}, figures_.size(), {}, {}};
+    for (const auto& [name, value] : phase.graph->outputs()) {
+      if (name.starts_with(nonfinite_prefix)) {
+        part.nonfinite.push_back(name);
+      } else if (value.shape().rank() == 0) {
+        part.outputs.push_back(name);
+        figures_.push_back({name, std::numeric_limits<double>::quiet_NaN()});
+      }
+    }
+    for (const std::string& name : part.program.inputs())
+      if (name.starts_with(rate_prefix)) part.learning_rates.push_back(name);
+    parts_.push_back(std::move(part));
+  }
+  for (Part& part : parts_) {
+    for (const std::string& name : part.learning_rates) {
+      const std::string player = name.substr(rate_prefix.size());
+      const float rate = static_cast<float>(config_.real(player + "_optimizer.learning_rate"));
+      part.program.write(name, &rate, sizeof(rate));
+    }
+  }
+}
+
+void Step::run(std::int64_t step, const Feed& feed) {
+  static const std::string step_input = "step";
+  for (Part& part : parts_) {
+    for (int repeat = 0; repeat < part.repeats; ++repeat) {
+      const std::int64_t run = step * part.repeats + repeat;
+      if (part.program.has_input(step_input)) {
+        const auto number = static_cast<std::int32_t>(run);
+        part.program.write(step_input, &number, sizeof(number));
+      }
+      feed(part.program, run);
+      part.program.run();
+      check_finite(part, step);
+    }
+  }
+}
+
+void Step::check_finite(Part& part, std::int64_t step) {
+  std::string fault;
+  for (std::size_t i = 0; i < part.outputs.size(); ++i) {
+    const float value = part.program.read_scalar(part.outputs[i]);
+    figures_[part.first_figure + i].value = value;
+    if (!std::isfinite(value) && fault.empty()) fault = fmt::format("{} is {}", part.outputs[i], value);
+  }
+  for (const std::string& output : part.nonfinite) {
+    const auto index = static_cast<std::int64_t>(part.program.read_scalar(output));
+    if (index == 0) continue;
+    const std::string player = output.substr(nonfinite_prefix.size());
+    const auto& names = player == "generator" ? model_.generator_parameters : model_.discriminator_parameters;
+    const bool known = index <= static_cast<std::int64_t>(names.size());
+    if (!fault.empty()) fault += ", and ";
+    fault += fmt::format("the gradient of {} is not finite",
+                         known ? names[static_cast<std::size_t>(index - 1)] : player + "'s weights");
+  }
+  if (fault.empty()) return;
+  const std::string first = part.program.find_nonfinite();
+  throw RuntimeError(
+      fmt::format("step {}: {}; first tensor at fault: {}. The last checkpoint is untouched; a lower learning rate or "
+                  "another loss may help",
+                  step + 1, fault, first.empty() ? "none when run again" : first));
+}
+
+double Step::figure(std::string_view name) const {
+  const auto found = std::find_if(figures_.begin(), figures_.end(), [&](const Figure& figure) { return figure.name == name; });
+  return found == figures_.end() ? std::numeric_limits<double>::quiet_NaN() : found->value;
+}
+
+Step::Part* Step::part_with_input(const std::string& name) {
+  const auto found = std::find_if(parts_.begin(), parts_.end(), [&](const Part& part) { return part.program.has_input(name); });
+  return found == parts_.end() ? nullptr : &*found;
+}
+
+Step::Part* Step::part_with_output(const std::string& name) {
+  const auto found =
+      std::find_if(parts_.begin(), parts_.end(), [&](const Part& part) { return part.program.has_output(name); });
+  return found == parts_.end() ? nullptr : &*found;
+}
+
+}  // namespace gannet

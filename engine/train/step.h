@@ -1,0 +1,67 @@
+// A training step: the programs of a model, planned over one state and run in their order.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/run/program.h"
+#include "engine/train/config.h"
+#include "engine/train/model.h"
+
+namespace gannet {
+
+// A number that a step reports.
+struct Figure {
+  std::string name;
+  double value = 0;
+};
+
+// Writes a program's data (real samples, labels, replayed draws) before its run `run` (see Phase).
+using Feed = std::function<void(Program& program, std::int64_t run)>;
+
+class Step {
+ public:
+  // Plans every phase; the state gets their variables, initialised. InputError when the backend lacks train.precision.
+  Step(const Family& family, const Config& config, kernels::Backend& backend, bool replay);
+
+  const Model& model() const { return model_; }
+  const Config& config() const { return config_; }
+  State& state() { return state_; }
+  const State& state() const { return state_; }
+
+  // Runs step number `step` (from 0). Allocates nothing. RuntimeError when a loss or gradient is not finite: it names the step
+  // and the first tensor at fault, and no weight has taken up the value.
+  void run(std::int64_t step, const Feed& feed);
+  // What the last run reported: outputs of rank 0, from each phase's last repeat.
+  std::span<const Figure> figures() const { return figures_; }
+  // A figure by name; NaN when the model has none of it.
+  double figure(std::string_view name) const;
+
+  struct Part {
+    std::string name;
+    int repeats;
+    Program program;
+    std::vector<std::string> outputs;         // of rank 0, reported
+    std::size_t first_figure;                 // where in figures_
+    std::vector<std::string> nonfinite;       // outputs "nonfinite.PLAYER"
+    std::vector<std::string> learning_rates;  // inputs "learning_rate.PLAYER"
+  };
+  std::span<Part> parts() { return parts_; }
+  std::span<const Part> parts() const { return parts_; }
+  // The phase whose program has this input or output; null when none has.
+  Part* part_with_input(const std::string& name);
+  Part* part_with_output(const std::string& name);
+
+ private:
+  void check_finite(Part& part, std::int64_t step);
+
+  Config config_;
+  Model model_;
+  State state_;
+  std::vector<Part> parts_;
+  std::vector<Figure> figures_;
+};
+
+}  // namespace gannet

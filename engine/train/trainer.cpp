@@ -1,0 +1,262 @@
+#include "engine/train/trainer.h"
+
+#include <chrono>
+#include <memory>
+#include <optional>
+
+#include "engine/data/file.h"
+#include "engine/train/checkpoint.h"
+#include "engine/train/data_feed.h"
+#include "engine/train/forecast.h"
+#include "engine/train/health.h"
+#include "engine/train/metrics.h"
+#include "engine/train/process_memory.h"
+#include "engine/train/progress.h"
+#include "engine/train/run_folder.h"
+#include "engine/train/run_log.h"
+#include "engine/train/tensorboard.h"
+
+namespace gannet {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What may change when a run goes on. Anything else would make it another run.
+constexpr std::string_view may_change[] = {"train.steps",
+                                           "train.sample_every",
+                                           "train.sample_count",
+                                           "train.checkpoint_every",
+                                           "train.keep_last",
+                                           "train.log_every",
+                                           "train.tensorboard_every",
+                                           "train.threads",
+                                           "data.file",
+                                           "generator_optimizer.learning_rate",
+                                           "discriminator_optimizer.learning_rate"};
+
+// The checkpoint to go on from, after checking that the configuration is that of its run; none for a new run.
+std::optional<Checkpoint> checkpoint_to_resume(const TrainOptions& options) {
+  if (!options.resume) {
+    RunFolder::check_unused(options.out);
+    return std::nullopt;
+  }
+  GANNET_CHECK(options.init.empty(), "--init begins a run and --resume goes on with one: give one of them");
+  const Config before(run_configuration(options.out), all_keys(options.family.keys));
+  const std::string difference = first_difference(before, options.config, may_change);
+  GANNET_CHECK(difference.empty(), "{}: cannot resume with another configuration: {}", options.out.string(), difference);
+  return Checkpoint(find_checkpoint(options.out));
+}
+
+std::shared_ptr<const Dataset> open_dataset(const TrainOptions& options) {
+  const std::string& file = options.config.text("data.file");
+  if (!options.replay.empty() || file.empty()) return nullptr;
+  return std::make_shared<const Dataset>(file);
+}
+
+class Trainer {
+ public:
+  Trainer(const TrainOptions& options, kernels::Backend& backend, StopSignal& stop)
+      : options_(options),
+        config_(options.config),
+        backend_(backend),
+        stop_(stop),
+        baseline_(resident_bytes()),
+        resumed_(checkpoint_to_resume(options)),
+        dataset_(open_dataset(options)),
+        step_(options.family, config_, backend, !options.replay.empty()),
+        log_(options.terminal) {}
+
+  int run() {
+    load_weights();
+    first_ = resumed_ ? resumed_->info().step : 0;
+    const std::int64_t total = config_.integer("train.steps");
+    GANNET_CHECK(first_ <= total, "{}: the run has made {} steps already; train.steps (--steps) is {} in all",
+                 options_.out.string(), first_, total);
+    make_feed();
+    plan_samples();
+    resumed_.reset();  // its file need not stay mapped
+    open_folder();
+    if (first_ == total) {
+      log_.line(fmt::format("all {} steps are made: nothing to do", total));
+      return 0;
+    }
+    try {
+      return loop(total);
+    } catch (const RuntimeError& error) {
+      log_.note(fmt::format("error: {}", error.what()));
+      throw;
+    }
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void load_weights() {
+    if (resumed_) {
+      resumed_->restore(step_.state(), true);
+      const CheckpointInfo& info = resumed_->info();
+      GANNET_CHECK(info.family == options_.family.name && info.seed == step_.state().seed(),
+                   "{}: checkpoint of another run (family {}, seed {})", resumed_->file().path().string(), info.family,
+                   info.seed);
+      return;
+    }
+    if (!options_.init.empty()) {
+      std::vector<std::string> parameters = step_.model().generator_parameters;
+      const auto& discriminator = step_.model().discriminator_parameters;
+      parameters.insert(parameters.end(), discriminator.begin(), discriminator.end());
+      initialise_weights(options_.init, step_.state(), parameters);
+    }
+    start_averages(step_.state());
+  }
+
+  void make_feed() {
+    if (!options_.replay.empty())
+      feed_.emplace(step_, options_.replay);
+    else
+      feed_.emplace(step_, dataset_, resumed_ ? resumed_->info().position : 0);
+  }
+
+  // The grid's noise is the same at every step, and after resuming.
+  void plan_samples() {
+    if (step_.model().draw) return;
+    const std::int64_t count = config_.integer("train.sample_count");
+    sampler_.emplace(step_.model(), step_.state(), std::min<std::int64_t>(count, 64));
+    latents_ = draw_latents(backend_, step_.model().latent, count, step_.state().seed());
+  }
+
+  void open_folder() {
+    folder_.emplace(options_.resume ? RunFolder::resume(options_.out) : RunFolder::create(options_.out));
+    if (!options_.resume) save(0);          // so that a run can always be resumed
+    folder_->write_configuration(config_);  // what has none is no run
+    log_.open(folder_->log());
+    metrics_.emplace(folder_->metrics(), first_);
+    events_.emplace(folder_->path(), options_.resume ? first_ + 1 : 0);
+    log_.line(fmt::format("{}: {} on {}", folder_->path().string(), options_.family.name, backend_.name()));
+    const std::size_t dataset_bytes = dataset_ ? static_cast<std::size_t>(fs::file_size(dataset_->path())) : 0;
+    forecast_ = forecast_memory(step_, sampler_ ? &*sampler_ : nullptr, baseline_, dataset_bytes);
+    for (const std::string& line : describe_plan(step_, sampler_ ? &*sampler_ : nullptr, forecast_)) log_.line(line);
+    if (options_.resume) log_.line(fmt::format("goes on after step {}", first_));
+  }
+
+  int loop(std::int64_t total) {
+    const std::int64_t sample_every = config_.integer("train.sample_every");
+    const std::int64_t checkpoint_every = config_.integer("train.checkpoint_every");
+    Progress progress(log_, total, batch_, config_.integer("train.log_every"));
+    Health health(step_);
+    const Feed feed = [this](Program& program, std::int64_t run) { feed_->feed(program, run); };
+    if (first_ == 0) sample(0);
+    for (std::int64_t made = first_ + 1; made <= total; ++made) {
+      const Clock::time_point start = Clock::now();
+      step_.run(made - 1, feed);
+      const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+      const int signal = stop_.take();
+      const bool last = made == total || signal != 0;
+      extra_.clear();
+      if (last || is_due(made, sample_every)) sample(made);
+      report(made, seconds);
+      progress.show(made, seconds, step_);
+      if (const std::string warning = health.check(made); !warning.empty()) log_.line(warning);
+      if (last || is_due(made, checkpoint_every)) save(made);
+      if (last) return finish(made, signal);
+    }
+    return 0;
+  }
+
+  static bool is_due(std::int64_t made, std::int64_t every) { return every > 0 && made % every == 0; }
+
+  void report(std::int64_t made, double seconds) {
+    metrics_->begin(made);
+    for (const Figure& figure : step_.figures()) metrics_->figure(figure.name, figure.value);
+    const double rate = static_cast<double>(batch_) / seconds;
+    metrics_->figure("images_per_s", rate);
+    for (const auto& [name, value] : extra_) metrics_->figure(name, value);
+    metrics_->end();
+    if (made % tensorboard_every_ == 0) {
+      for (const Figure& figure : step_.figures()) events_->scalar(figure.name, made, static_cast<float>(figure.value));
+      events_->scalar("images_per_s", made, static_cast<float>(rate));
+    }
+    for (const auto& [name, value] : extra_) events_->scalar(name, made, static_cast<float>(value));
+    const Clock::time_point now = Clock::now();
+    if (now - flushed_ < std::chrono::seconds(1)) return;
+    flushed_ = now;  // so that others can follow the run
+    metrics_->flush();
+    events_->flush();
+  }
+
+  void sample(std::int64_t made) {
+    if (step_.model().draw) {
+      extra_ = step_.model().draw(step_.state(), made, folder_->samples());
+      std::string line = fmt::format("step {}:", made);
+      for (const auto& [name, value] : extra_) line += fmt::format(" {} {:.4f}", name, value);
+      log_.line(line);
+      return;
+    }
+    const Image grid = sample_grid(sampler_->draw(latents_), sampler_->shape());
+    const std::vector<std::byte> png = encode_png(grid);
+    atomic_write(folder_->sample(made), png);
+    events_->image("samples", made, grid.height, grid.width, grid.channels,
+                   {reinterpret_cast<const char*>(png.data()), png.size()});
+  }
+
+  // Metrics first: a run that goes on from this checkpoint has them all.
+  void save(std::int64_t made) {
+    if (metrics_) metrics_->sync();
+    if (events_) events_->flush();
+    save_checkpoint(folder_->checkpoint(made), step_.state(),
+                    {made, step_.state().seed(), feed_->position(), options_.family.name, config_.json()});
+    folder_->keep_checkpoints(config_.integer("train.keep_last"));
+  }
+
+  int finish(std::int64_t made, int signal) {
+    const std::size_t peak = peak_resident_bytes(), total = forecast_.total();
+    log_.line(fmt::format("memory       {} at most, {:+.1f} % of the forecast", format_bytes(static_cast<double>(peak)),
+                          100 * (static_cast<double>(peak) / static_cast<double>(total) - 1)));
+    if (signal != 0)
+      log_.line(fmt::format("stopped by {} after step {}; --resume goes on", signal == SIGINT ? "SIGINT" : "SIGTERM", made));
+    else
+      log_.line(fmt::format("done: {} steps; {}", made, folder_->checkpoint(made).string()));
+    return signal == 0 ? 0 : 128 + signal;
+  }
+
+  const TrainOptions& options_;
+  const Config& config_;
+  kernels::Backend& backend_;
+  StopSignal& stop_;
+  std::size_t baseline_;
+  std::optional<Checkpoint> resumed_;
+  std::shared_ptr<const Dataset> dataset_;
+  Step step_;
+  RunLog log_;
+  const std::int64_t batch_ = config_.integer("train.batch");
+  const std::int64_t tensorboard_every_ = config_.integer("train.tensorboard_every");
+  std::optional<DataFeed> feed_;
+  std::int64_t first_ = 0;  // steps made before
+  std::optional<Sampler> sampler_;
+  std::vector<float> latents_;
+  std::optional<RunFolder> folder_;
+  std::optional<MetricsFile> metrics_;
+  std::optional<EventFile> events_;
+  MemoryForecast forecast_;
+  std::vector<std::pair<std::string, double>> extra_;  // figures of this step's samples
+  Clock::time_point flushed_;
+};
+
+}  // namespace
+
+int train(const TrainOptions& options, kernels::Backend& backend, StopSignal& stop) {
+  return Trainer(options, backend, stop).run();
+}
+
+std::vector<std::string> dry_run(const TrainOptions& options, kernels::Backend& backend) {
+  const std::size_t baseline = resident_bytes();
+  Step step(options.family, options.config, backend, !options.replay.empty());
+  std::optional<Sampler> sampler;
+  if (!step.model().draw)
+    sampler.emplace(step.model(), step.state(), std::min<std::int64_t>(options.config.integer("train.sample_count"), 64));
+  const std::string& data = options.config.text("data.file");
+  const std::size_t dataset_bytes = data.empty() ? 0 : static_cast<std::size_t>(fs::file_size(Dataset(data).path()));
+  const Sampler* planned = sampler ? &*sampler : nullptr;
+  return describe_plan(step, planned, forecast_memory(step, planned, baseline, dataset_bytes));
+}
+
+}  // namespace gannet
