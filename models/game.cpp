@@ -49,14 +49,13 @@ class Trace {
   Value judge_both(Value real, Value fake) { return judge(ops::concatenate(std::array{real, ops::stop_gradient(fake)}, 0), 2); }
 
   void update_discriminator(Value loss) {
-    nn::update_player(graph(), config_, "discriminator", discriminator_->parameters(), loss,
-                      tracer_->learning_rate("discriminator"));
+    nn::update_player(graph(), config_, "discriminator", discriminator_->parameters(), loss, rate("discriminator"));
     name_parameters(model_.discriminator_parameters, *discriminator_);
   }
 
   // Differentiates through the discriminator to the generator's parameters alone: the discriminator is frozen.
   void update_generator(Value loss) {
-    nn::update_player(graph(), config_, "generator", generator_->parameters(), loss, tracer_->learning_rate("generator"));
+    nn::update_player(graph(), config_, "generator", generator_->parameters(), loss, rate("generator"));
     name_parameters(model_.generator_parameters, *generator_);
     if (!model_.has_ema) return;
     std::vector<Variable> averaged = generator_->parameters();
@@ -67,6 +66,11 @@ class Trace {
   void finish() { model_.phases.push_back(std::move(phase_)); }
 
  private:
+  Value rate(const std::string& player) {
+    const Value rate = tracer_->learning_rate(player);
+    return players_.schedule ? players_.schedule(*tracer_, player, rate) : rate;
+  }
+
   static void name_parameters(std::vector<std::string>& names, const Network& network) {
     names.clear();
     for (const Variable& parameter : network.parameters()) names.push_back(parameter.name);

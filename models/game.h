@@ -14,6 +14,8 @@ struct Players {
   std::function<Value(nn::Network&, Value samples)> discriminator;  // samples -> one logit (or critic value) each
   std::function<Value(Tracer&, std::int64_t batch)> real;           // samples of the data
   Shape sample;                                                     // of one sample: (H,W,C), or (1) on a line
+  // A player's learning rate in the course of training, from the configured one; empty: it stays.
+  std::function<Value(Tracer&, const std::string& player, Value rate)> schedule = {};
 };
 
 // Real pictures of this shape (H,W,C), from the loader.

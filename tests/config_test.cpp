@@ -82,7 +82,8 @@ TEST(Config, NamesAMissingKey) {
 }
 
 TEST(Config, FamilyKeysReplaceCommonOnes) {
-  const std::vector<Key> own = {{"train.batch", Key::Type::integer, 512, "", 1, 512}, {"model.latent", Key::Type::integer, 100, ""}};
+  const std::vector<Key> own = {{"train.batch", Key::Type::integer, 512, "", 1, 512},
+                                {"model.latent", Key::Type::integer, 100, ""}};
   const auto keys = all_keys(own);
   const Config config(minimal, keys);
   EXPECT_EQ(config.integer("train.batch"), 512);

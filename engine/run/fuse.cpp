@@ -17,6 +17,53 @@ using kernels::Reduction;
 
 constexpr std::size_t max_inputs = 12, max_instructions = 48;  // of a chain: what stays in registers and the first cache
 
+std::size_t index(int i) { return static_cast<std::size_t>(i); }
+
+// A chain being put together from others; equal inputs and equal instructions are kept once. While it grows, a register is
+// an input's number or ~ an instruction's.
+class ChainBuilder {
+ public:
+  int input(int value, const TensorDesc& desc) {
+    const auto found = std::find(inputs_.begin(), inputs_.end(), value);
+    if (found != inputs_.end()) return static_cast<int>(found - inputs_.begin());
+    inputs_.push_back(value);
+    descs_.push_back(desc);
+    return static_cast<int>(inputs_.size()) - 1;
+  }
+
+  // registers: of the chain's inputs; its instructions' are appended.
+  void append(const Pointwise& chain, std::vector<int>& registers) {
+    for (PointwiseInstruction instruction : chain.instructions) {
+      const int operands = operands_of(instruction.op);
+      instruction.a = operands > 0 ? registers[index(instruction.a)] : 0;
+      instruction.b = operands > 1 ? registers[index(instruction.b)] : 0;
+      const auto found = std::find(body_.begin(), body_.end(), instruction);
+      registers.push_back(~static_cast<int>(found - body_.begin()));
+      if (found == body_.end()) body_.push_back(instruction);
+    }
+  }
+
+  const std::vector<int>& inputs() const { return inputs_; }
+  std::size_t instructions() const { return body_.size(); }
+
+  Pointwise finish(const Shape& shape, Layout layout, std::vector<TensorDesc> outputs, std::vector<int> results) const {
+    Pointwise chain{shape, layout, descs_, body_, std::move(outputs), std::move(results)};
+    const auto numbered = [&](int& r) { r = r >= 0 ? r : static_cast<int>(inputs_.size()) + ~r; };
+    for (PointwiseInstruction& instruction : chain.instructions) {
+      const int operands = operands_of(instruction.op);
+      if (operands > 0) numbered(instruction.a);
+      if (operands > 1) numbered(instruction.b);
+    }
+    for (int& result : chain.results) numbered(result);
+    return chain;
+  }
+
+ private:
+  std::vector<int> inputs_;
+  std::vector<TensorDesc> descs_;
+  std::vector<PointwiseInstruction> body_;
+};
+
 class Fuser {
  public:
   explicit Fuser(Plan& plan) : plan_(plan), dead_(plan.steps.size(), false) {
@@ -57,7 +104,6 @@ class Fuser {
   }
 
  private:
-  static std::size_t index(int i) { return static_cast<std::size_t>(i); }
   int count() const { return static_cast<int>(plan_.steps.size()); }
   Step& step(int i) { return plan_.steps[index(i)]; }
 
@@ -78,76 +124,45 @@ class Fuser {
     return made && made->inputs.empty() ? root : value;
   }
 
-  // Rewrites step i's chain with step j's chain in place of operand `value`. Keeps equal inputs and instructions once.
+  // Puts step j's chain in place of operand `value` of step i's. With keep_outputs, step j is gone afterwards and step i makes
+  // what others read of it.
   bool absorb(int i, int j, int value, bool keep_outputs) {
     Step &consumer = step(i), &made = step(j);
     Pointwise& into = *chain_of(i);
     const Pointwise& from = std::get<Pointwise>(made.spec);
-    Pointwise merged{into.shape, into.layout, {}, {}, {}, {}};
-    std::vector<int> inputs;
-    const auto add_input = [&](int operand, const TensorDesc& desc) {
-      const auto found = std::find(inputs.begin(), inputs.end(), operand);
-      if (found != inputs.end()) return static_cast<int>(found - inputs.begin());
-      inputs.push_back(operand);
-      merged.inputs.push_back(desc);
-      return static_cast<int>(inputs.size()) - 1;
-    };
-    std::vector<PointwiseInstruction> body;  // registers while it grows: >= 0 an input, < 0 instruction ~r
-    const auto add_instruction = [&](const PointwiseInstruction& instruction) {
-      const auto found = std::find(body.begin(), body.end(), instruction);
-      if (found != body.end()) return ~static_cast<int>(found - body.begin());
-      body.push_back(instruction);
-      return ~(static_cast<int>(body.size()) - 1);
-    };
-    const auto copy_body = [&](const Pointwise& chain, std::vector<int>& registers) {
-      for (PointwiseInstruction instruction : chain.instructions) {
-        const int operands = operands_of(instruction.op);
-        instruction.a = operands > 0 ? registers[index(instruction.a)] : 0;
-        instruction.b = operands > 1 ? registers[index(instruction.b)] : 0;
-        registers.push_back(add_instruction(instruction));
-      }
-    };
+    ChainBuilder builder;
     std::vector<int> from_registers, into_registers;
-    for (std::size_t k = 0; k < from.inputs.size(); ++k) from_registers.push_back(add_input(made.inputs[k], from.inputs[k]));
-    copy_body(from, from_registers);
-    const auto result_of = [&](int output) {
-      const auto at = std::find(made.outputs.begin(), made.outputs.end(), output);
-      return from_registers[index(from.results[static_cast<std::size_t>(at - made.outputs.begin())])];
-    };
+    for (std::size_t k = 0; k < from.inputs.size(); ++k)
+      from_registers.push_back(builder.input(made.inputs[k], from.inputs[k]));
+    builder.append(from, from_registers);
     for (std::size_t k = 0; k < into.inputs.size(); ++k) {
-      const int operand = consumer.inputs[k];
-      const bool replaced = keep_outputs ? producer_[index(operand)] == j : operand == value;
-      into_registers.push_back(replaced ? result_of(keep_outputs ? operand : source_of(operand))
-                                        : add_input(operand, into.inputs[k]));
+      const int operand = consumer.inputs[k], source = keep_outputs ? operand : source_of(operand);
+      if (keep_outputs ? producer_[index(operand)] == j : operand == value) {
+        const auto at = std::find(made.outputs.begin(), made.outputs.end(), source) - made.outputs.begin();
+        into_registers.push_back(from_registers[index(from.results[static_cast<std::size_t>(at)])]);
+      } else {
+        into_registers.push_back(builder.input(operand, into.inputs[k]));
+      }
     }
-    copy_body(into, into_registers);
-    if (inputs.size() > max_inputs || body.size() > max_instructions) return false;
+    builder.append(into, into_registers);
+    if (builder.inputs().size() > max_inputs || builder.instructions() > max_instructions) return false;
 
-    const int first = static_cast<int>(inputs.size());
-    const auto final_register = [&](int r) { return r >= 0 ? r : first + ~r; };
-    for (PointwiseInstruction& instruction : body) {
-      const int operands = operands_of(instruction.op);
-      if (operands > 0) instruction.a = final_register(instruction.a);
-      if (operands > 1) instruction.b = final_register(instruction.b);
-    }
-    merged.instructions = std::move(body);
-    std::vector<int> outputs;
+    std::vector<int> outputs, results;
+    std::vector<TensorDesc> output_descs;
     if (keep_outputs)
       for (std::size_t k = 0; k < made.outputs.size(); ++k)
         if (read_beside(made.outputs[k], i)) {
           outputs.push_back(made.outputs[k]);
-          merged.outputs.push_back(from.outputs[k]);
-          merged.results.push_back(final_register(from_registers[index(from.results[k])]));
+          output_descs.push_back(from.outputs[k]);
+          results.push_back(from_registers[index(from.results[k])]);
         }
-    for (std::size_t k = 0; k < into.results.size(); ++k) {
-      if (k < into.outputs.size()) merged.outputs.push_back(into.outputs[k]);
-      merged.results.push_back(final_register(into_registers[index(into.results[k])]));
-    }
     outputs.insert(outputs.end(), consumer.outputs.begin(), consumer.outputs.end());
+    output_descs.insert(output_descs.end(), into.outputs.begin(), into.outputs.end());
+    for (int result : into.results) results.push_back(into_registers[index(result)]);
 
     for (int operand : consumer.inputs) forget(operand, i);
-    into = std::move(merged);
-    consumer.inputs = std::move(inputs);
+    into = builder.finish(into.shape, into.layout, std::move(output_descs), std::move(results));
+    consumer.inputs = builder.inputs();
     consumer.outputs = std::move(outputs);
     for (int operand : consumer.inputs) remember(operand, i);
     if (keep_outputs) {

@@ -146,7 +146,10 @@ std::vector<float> random_directions(std::size_t size, std::uint64_t seed) {
   for (std::size_t d = 0; d < width; ++d) {
     std::vector<double> direction(size);
     double squares = 0;
-    for (double& value : direction) squares += (value = draws.normal()) * value;
+    for (double& value : direction) {
+      value = draws.normal();
+      squares += value * value;
+    }
     for (std::size_t k = 0; k < size; ++k) directions[k * width + d] = static_cast<float>(direction[k] / std::sqrt(squares));
   }
   return directions;
