@@ -1,0 +1,226 @@
+// The convolution triple by oneDNN: its direct kernels on the layouts that the operands have, or as a product of matrices
+// where the filter covers the picture. Measured, not guessed, what runs where: see CpuBackend::picture_layout.
+#include "kernels/cpu/factories.h"
+#include "kernels/cpu/onednn.h"
+#include "kernels/operands.h"
+
+namespace gannet::kernels::cpu {
+namespace {
+
+using dnnl::memory;
+
+constexpr Place first_input{Place::Kind::input, 0}, second_input{Place::Kind::input, 1}, third_input{Place::Kind::input, 2};
+constexpr Place output{Place::Kind::output, 0};
+
+memory::desc bias_desc(std::int64_t channels) {
+  return {{channels}, memory::data_type::f32, memory::format_tag::a};
+}
+
+// y is 1x1 and each filter as large as the picture: every sample and every filter is one vector of R*S*C numbers.
+bool is_product(const Convolution& spec) {
+  const Shape &x = spec.x.shape, &w = spec.w.shape, &y = spec.y.shape;
+  return y[1] == 1 && y[2] == 1 && spec.pad == 0 && x[1] == w[1] && x[2] == w[2];
+}
+
+// The filters as matrix (K, R*S*C) with their elements in the order of a sample of x.
+memory::desc filters_like_samples(const Convolution& spec) {
+  TensorDesc desc = spec.w;
+  desc.layout = spec.x.layout;
+  return describe(desc);
+}
+
+void build_product(PrimitiveSequence& sequence, const Convolution& spec) {
+  const std::int64_t N = spec.x.shape[0], K = spec.w.shape[0], F = spec.x.elements() / N;
+  const memory::desc filters = describe(spec.w), filters_wanted = filters_like_samples(spec);
+  const auto matrix = [](std::int64_t rows, std::int64_t columns, DType type, bool transposed = false) {
+    const memory::desc desc({rows, columns}, library_type(type), memory::format_tag::ab);
+    return transposed ? desc.permute_axes({1, 0}) : desc;
+  };
+  const memory::desc x = matrix(N, F, spec.x.type), y = matrix(N, K, spec.y.type), none;
+  switch (spec.kind) {
+    case ConvolutionKind::fprop: {
+      const Place w = sequence.convert(filters, second_input, filters_wanted);
+      const memory::desc w_transposed = matrix(K, F, spec.w.type, true);
+      const memory::desc bias = spec.bias ? memory::desc({1, K}, memory::data_type::f32, memory::format_tag::ab) : none;
+      const dnnl::matmul::primitive_desc desc(sequence.engine(), x, w_transposed, bias, y, attributes(spec.activation));
+      std::vector<PrimitiveSequence::Operand> operands = {
+          {DNNL_ARG_SRC, x, first_input}, {DNNL_ARG_WEIGHTS, w_transposed, w}, {DNNL_ARG_DST, y, output}};
+      if (spec.bias) operands.push_back({DNNL_ARG_BIAS, bias, third_input});
+      sequence.add<dnnl::matmul>(desc, std::move(operands));
+      break;
+    }
+    case ConvolutionKind::dgrad: {
+      const Place w = sequence.convert(filters, second_input, filters_wanted);
+      const memory::desc w_matrix = matrix(K, F, spec.w.type);
+      const dnnl::matmul::primitive_desc desc(sequence.engine(), y, w_matrix, none, x,
+                                              attributes(spec.bias ? Activation{} : spec.activation));
+      sequence.add<dnnl::matmul>(
+          desc, {{DNNL_ARG_SRC, y, first_input}, {DNNL_ARG_WEIGHTS, w_matrix, w}, {DNNL_ARG_DST, x, output}});
+      if (spec.bias) sequence.add_epilogue(describe(spec.x), output, true, spec.activation);
+      break;
+    }
+    case ConvolutionKind::wgrad: {
+      const memory::desc y_transposed = matrix(N, K, spec.y.type, true), w_matrix = matrix(K, F, spec.w.type);
+      const dnnl::matmul::primitive_desc desc(sequence.engine(), y_transposed, x, none, w_matrix, attributes());
+      const bool same = filters == filters_wanted;
+      const Place w = same ? output : sequence.reserve(filters_wanted);
+      sequence.add<dnnl::matmul>(
+          desc, {{DNNL_ARG_SRC, y_transposed, second_input}, {DNNL_ARG_WEIGHTS, x, first_input}, {DNNL_ARG_DST, w_matrix, w}});
+      if (!same) sequence.convert(filters_wanted, w, filters, output);
+      break;
+    }
+  }
+}
+
+// A primitive of the library and the layouts in which it takes the operands.
+struct Direct {
+  dnnl::primitive_desc_base desc;
+  dnnl::primitive primitive;
+  memory::desc x, w, y;
+};
+
+class DirectSearch {
+ public:
+  DirectSearch(const dnnl::engine& engine, const Convolution& spec) : engine_(engine), spec_(spec) {}
+
+  // Generated code for the operands as they are; else with the filter, then pictures too in another layout; else any code.
+  Direct find() const {
+    const memory::desc x = describe(spec_.x), w = describe(spec_.w), y = describe(spec_.y);
+    const memory::desc free_x = describe_free(spec_.x), free_w = describe_free(spec_.w), free_y = describe_free(spec_.y);
+    const Direct candidates[] = {{{}, {}, x, w, y},
+                                 {{}, {}, x, free_w, y},
+                                 {{}, {}, free_x, free_w, y},
+                                 {{}, {}, x, free_w, free_y},
+                                 {{}, {}, free_x, free_w, free_y}};
+    for (Direct candidate : candidates) {
+      if (create(candidate, true) && !is_reference(candidate.desc)) return candidate;
+    }
+    Direct last = candidates[4];
+    create(last, false);
+    return last;
+  }
+
+ private:
+  bool create(Direct& direct, bool allow_none) const {
+    const memory::dims strides(2, spec_.stride), pad(2, spec_.pad);
+    // On the far side the padding is what the output's extent asks for, negative where the last rows meet no tap.
+    memory::dims far_pad(2);
+    for (int d = 0; d < 2; ++d) {
+      far_pad[d] = (spec_.y.shape[1 + d] - 1) * spec_.stride + spec_.w.shape[1 + d] - spec_.x.shape[1 + d] - spec_.pad;
+    }
+    constexpr auto direct_algorithm = dnnl::algorithm::convolution_direct;
+    switch (spec_.kind) {
+      case ConvolutionKind::fprop: {
+        using Primitive = dnnl::convolution_forward;
+        const auto prop = dnnl::prop_kind::forward_training;
+        const auto attribute = attributes(spec_.activation);
+        const Primitive::primitive_desc desc =
+            spec_.bias ? Primitive::primitive_desc(engine_, prop, direct_algorithm, direct.x, direct.w,
+                                                   bias_desc(spec_.w.shape[0]), direct.y, strides, pad, far_pad, attribute,
+                                                   allow_none)
+                       : Primitive::primitive_desc(engine_, prop, direct_algorithm, direct.x, direct.w, direct.y, strides, pad,
+                                                   far_pad, attribute, allow_none);
+        if (desc.get(true) == nullptr) return false;
+        direct = {desc, Primitive(desc), desc.src_desc(), desc.weights_desc(), desc.dst_desc()};
+        return true;
+      }
+      case ConvolutionKind::dgrad: {
+        using Primitive = dnnl::convolution_backward_data;
+        const Primitive::primitive_desc desc(engine_, direct_algorithm, direct.x, direct.w, direct.y, strides, pad, far_pad,
+                                             hint(strides, pad, far_pad), attributes(), allow_none);
+        if (desc.get(true) == nullptr) return false;
+        direct = {desc, Primitive(desc), desc.diff_src_desc(), desc.weights_desc(), desc.diff_dst_desc()};
+        return true;
+      }
+      case ConvolutionKind::wgrad: {
+        using Primitive = dnnl::convolution_backward_weights;
+        const Primitive::primitive_desc desc(engine_, direct_algorithm, direct.x, direct.w, direct.y, strides, pad, far_pad,
+                                             hint(strides, pad, far_pad), attributes(), allow_none);
+        if (desc.get(true) == nullptr) return false;
+        direct = {desc, Primitive(desc), desc.src_desc(), desc.diff_weights_desc(), desc.diff_dst_desc()};
+        return true;
+      }
+    }
+    return false;
+  }
+
+  // The forward convolution that the library wants to see before a backward one; any layouts and types do.
+  dnnl::convolution_forward::primitive_desc hint(const memory::dims& strides, const memory::dims& pad,
+                                                 const memory::dims& far_pad) const {
+    const auto in_f32 = [](TensorDesc desc) {
+      desc.type = DType::f32;
+      return describe_free(desc);
+    };
+    return {engine_,           dnnl::prop_kind::forward_training, dnnl::algorithm::convolution_direct,
+            in_f32(spec_.x),   in_f32(spec_.w),                   in_f32(spec_.y),
+            strides,           pad,                               far_pad};
+  }
+
+  const dnnl::engine& engine_;
+  const Convolution& spec_;
+};
+
+void build_direct(PrimitiveSequence& sequence, const Convolution& spec) {
+  const Direct direct = DirectSearch(sequence.engine(), spec).find();
+  const memory::desc x = describe(spec.x), w = describe(spec.w), y = describe(spec.y);
+  const auto convert_picture = [&](const memory::desc& given, Place place, const memory::desc& wanted) {
+    if (given != wanted) sequence.count_reorder();
+    return sequence.convert(given, place, wanted);
+  };
+  const auto output_place = [&](const memory::desc& given, const memory::desc& produced) {
+    return given == produced ? output : sequence.reserve(produced);
+  };
+  const auto deliver = [&](const memory::desc& given, const memory::desc& produced, Place place) {
+    if (given != produced) sequence.convert(produced, place, given, output);
+  };
+  switch (spec.kind) {
+    case ConvolutionKind::fprop: {
+      const Place place_x = convert_picture(x, first_input, direct.x), place_w = sequence.convert(w, second_input, direct.w);
+      const Place place_y = output_place(y, direct.y);
+      std::vector<PrimitiveSequence::Operand> operands = {{DNNL_ARG_SRC, direct.x, place_x},
+                                                          {DNNL_ARG_WEIGHTS, direct.w, place_w},
+                                                          {DNNL_ARG_DST, direct.y, place_y}};
+      if (spec.bias) operands.push_back({DNNL_ARG_BIAS, bias_desc(spec.w.shape[0]), third_input});
+      sequence.add(direct.desc, direct.primitive, std::move(operands));
+      if (y != direct.y) sequence.count_reorder();
+      deliver(y, direct.y, place_y);
+      break;
+    }
+    case ConvolutionKind::dgrad: {
+      const Place place_y = convert_picture(y, first_input, direct.y), place_w = sequence.convert(w, second_input, direct.w);
+      const Place place_x = output_place(x, direct.x);
+      sequence.add(direct.desc, direct.primitive,
+                   {{DNNL_ARG_DIFF_DST, direct.y, place_y},
+                    {DNNL_ARG_WEIGHTS, direct.w, place_w},
+                    {DNNL_ARG_DIFF_SRC, direct.x, place_x}});
+      if (x != direct.x) sequence.count_reorder();
+      deliver(x, direct.x, place_x);
+      sequence.add_epilogue(x, output, spec.bias, spec.activation);
+      break;
+    }
+    case ConvolutionKind::wgrad: {
+      const Place place_x = convert_picture(x, first_input, direct.x), place_y = convert_picture(y, second_input, direct.y);
+      const Place place_w = output_place(w, direct.w);
+      sequence.add(direct.desc, direct.primitive,
+                   {{DNNL_ARG_SRC, direct.x, place_x},
+                    {DNNL_ARG_DIFF_DST, direct.y, place_y},
+                    {DNNL_ARG_DIFF_WEIGHTS, direct.w, place_w}});
+      deliver(w, direct.w, place_w);
+      break;
+    }
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Kernel> make_convolution(const Convolution& spec) {
+  auto sequence = std::make_unique<PrimitiveSequence>(spec);
+  try {
+    is_product(spec) ? build_product(*sequence, spec) : build_direct(*sequence, spec);
+  } catch (const dnnl::error& error) {
+    rethrow(error, spec);
+  }
+  return sequence;
+}
+
+}  // namespace gannet::kernels::cpu
