@@ -57,10 +57,13 @@ void OutputFile::append(std::string_view bytes) {
 }
 
 void OutputFile::flush() {
-  const std::size_t count = buffer_.size();
-  const char* bytes = buffer_.data();
-  buffer_.clear();  // also when the write fails: the destructor must not write half of it again
-  write(bytes, count);
+  try {
+    write(buffer_.data(), buffer_.size());
+  } catch (const RuntimeError&) {
+    buffer_.clear();  // the destructor must not write half of it again
+    throw;
+  }
+  buffer_.clear();
 }
 
 void OutputFile::sync() {
