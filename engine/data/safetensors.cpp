@@ -27,6 +27,7 @@ constexpr std::string_view checksum_zeros = "00000000";
 constexpr std::string_view checksum_pattern = "\"checksum\":\"crc32:";
 
 std::uint32_t crc(std::uint32_t start, std::span<const std::byte> bytes) {
+  if (bytes.empty()) return start;  // zlib takes a null pointer for "start anew"
   return static_cast<std::uint32_t>(::crc32_z(start, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
