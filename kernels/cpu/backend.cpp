@@ -77,9 +77,7 @@ Layout CpuBackend::filter_layout(const Shape& krsc, DType) const {
   return vectors_ == VectorSet::avx512 ? Layout::filter16 : Layout::filter8;
 }
 
-bool CpuBackend::supports(DType compute) const {
-  return compute == DType::f32 || (compute == DType::bf16 && native_bf16());
-}
+bool CpuBackend::supports(DType compute) const { return compute == DType::f32 || (compute == DType::bf16 && native_bf16()); }
 
 void* CpuBackend::allocate(std::size_t bytes) {
   void* memory = ::operator new(bytes == 0 ? 1 : bytes, alignment, std::nothrow);

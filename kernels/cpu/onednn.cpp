@@ -159,7 +159,8 @@ void PrimitiveSequence::add_epilogue(const memory::desc& picture, Place place, b
     const dnnl::binary::primitive_desc desc(engine_, dnnl::algorithm::binary_add, picture, vector, picture,
                                             attributes(activation));
     const Place last_input{Place::Kind::input, 2};
-    add<dnnl::binary>(desc, {{DNNL_ARG_SRC_0, picture, place}, {DNNL_ARG_SRC_1, vector, last_input}, {DNNL_ARG_DST, picture, place}});
+    add<dnnl::binary>(desc,
+                      {{DNNL_ARG_SRC_0, picture, place}, {DNNL_ARG_SRC_1, vector, last_input}, {DNNL_ARG_DST, picture, place}});
   } else if (activation.kind != Activation::Kind::none) {
     const dnnl::eltwise_forward::primitive_desc desc(engine_, dnnl::prop_kind::forward_inference,
                                                      library_algorithm(activation.kind), picture, picture, activation.slope, 0,
