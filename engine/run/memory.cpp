@@ -18,9 +18,9 @@ constexpr std::size_t alignment = 64;
 std::size_t aligned(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
 // May the step write output `o` to the memory of input `i`?
-bool may_alias(const Step& step, std::size_t i, std::size_t o, const std::vector<Value>& values) {
+bool may_alias(const Step& step, std::size_t i, std::size_t o, const std::vector<Value>& values, const Backend& backend) {
   const TensorDesc &in = values[index(step.inputs[i])].desc, &out = values[index(step.outputs[o])].desc;
-  if (in.shape != out.shape || in.layout != out.layout || size_of(in.type) != size_of(out.type)) return false;
+  if (in.shape != out.shape || in.layout != out.layout || bytes_on(in, backend) != bytes_on(out, backend)) return false;
   if (const auto* pointwise = std::get_if<Pointwise>(&step.spec)) return in.shape == pointwise->shape;
   if (std::holds_alternative<BatchNorm>(step.spec)) return step.inputs.size() > 5 && i == 5 && o == 0;  // dx over dy
   if (const auto* update = std::get_if<OptimizerUpdate>(&step.spec)) {
@@ -55,7 +55,7 @@ Step copy_step(const Plan& plan, int from, int to, std::string label) {
   return {Copy{a, b, straight, zero, zero, a.shape}, {from}, {to}, std::move(label)};
 }
 
-void assign_updates(Plan& plan) {
+void assign_updates(Plan& plan, const Backend& backend) {
   std::vector<int> producer(plan.values.size(), -1), last_read(plan.values.size(), -1);
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     for (int value : plan.steps[i].inputs) last_read[index(plan.root(value))] = static_cast<int>(i);
@@ -83,7 +83,7 @@ void assign_updates(Plan& plan) {
             static_cast<std::size_t>(std::find(step.outputs.begin(), step.outputs.end(), write.value) - step.outputs.begin());
         for (std::size_t i = 0; i < step.inputs.size(); ++i)
           if (plan.root(step.inputs[i]) == old)
-            in_place = in_place && step.inputs[i] == old && may_alias(step, i, output, plan.values);
+            in_place = in_place && step.inputs[i] == old && may_alias(step, i, output, plan.values, backend);
       }
     }
     if (in_place) {
@@ -159,7 +159,7 @@ void assign_memory(Plan& plan, const Backend& backend, std::size_t guard) {
       int reused = -1;
       for (std::size_t k = 0; k < step.inputs.size() && reused < 0; ++k) {
         const int input = step.inputs[k];
-        if (!needs_block(input) || last[index(input)] != i || !may_alias(step, k, o, plan.values)) continue;
+        if (!needs_block(input) || last[index(input)] != i || !may_alias(step, k, o, plan.values, backend)) continue;
         // Views of the operand read by the same step, or a second operand in the same block, forbid it.
         const int candidate = block_of[index(input)];
         const bool alone = std::none_of(step.inputs.begin(), step.inputs.end(), [&](int other) {

@@ -58,7 +58,7 @@ void fuse(Plan& plan);
 void assign_layouts(Plan& plan, const kernels::Backend& backend, const State& state);
 
 // Makes variables be updated in place where no later step needs the old value; inserts copies elsewhere.
-void assign_updates(Plan& plan);
+void assign_updates(Plan& plan, const kernels::Backend& backend);
 
 // Liveness, in-place reuse, offsets in one arena. guard: bytes left free around every buffer.
 void assign_memory(Plan& plan, const kernels::Backend& backend, std::size_t guard);
