@@ -1,0 +1,163 @@
+// gannet bench
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <random>
+
+#include "engine/train/forecast.h"
+#include "engine/train/process_memory.h"
+#include "engine/train/step.h"
+#include "tools/gannet/command.h"
+#include "tools/gannet/configuration.h"
+
+namespace gannet::tool {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct Options {
+  std::string configuration;
+  std::vector<std::string> settings;
+  std::int64_t warmup = 2, steps = 10;
+  int repeats = 5;
+  bool json = false;
+  DeviceOptions device;
+};
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+// Noise where pictures would be: the work does not depend on what they show.
+void fill_inputs(Step& step) {
+  std::mt19937 random(1);
+  for (Step::Part& part : step.parts()) {
+    if (part.program.has_input("real")) {
+      std::vector<std::uint8_t> pictures(static_cast<std::size_t>(part.program.input_type("real").shape.elements()));
+      std::generate(pictures.begin(), pictures.end(), [&] { return static_cast<std::uint8_t>(random()); });
+      part.program.write("real", pictures.data(), pictures.size());
+    }
+    if (part.program.has_input("labels")) {
+      const std::vector<std::int32_t> labels(static_cast<std::size_t>(part.program.input_type("labels").shape.elements()));
+      part.program.write("labels", labels.data(), labels.size() * sizeof(std::int32_t));
+    }
+  }
+}
+
+int run_step(const Options& options) {
+  const Clock::time_point start = Clock::now();
+  const Resolved resolved = resolve(load_configuration(options.configuration), options.settings);
+  const auto backend = options.device.make_backend(resolved.config.integer("train.threads"));
+  Step step(*resolved.family, resolved.config, *backend, false);
+  fill_inputs(step);
+  const Feed feed = [](Program&, std::int64_t) {};
+  std::int64_t made = 0;
+  step.run(made++, feed);
+  const double first = seconds_since(start);
+  if (options.json) {
+    fmt::print("{}\n", nlohmann::json({{"event", "first step"}, {"seconds", first}}).dump());
+    std::fflush(stdout);
+  }
+  for (std::int64_t i = 1; i < options.warmup; ++i) step.run(made++, feed);
+  const auto batch = static_cast<double>(resolved.config.integer("train.batch"));
+  std::vector<double> seconds, rates;
+  for (std::int64_t i = 0; i < options.steps; ++i) {
+    const Clock::time_point begin = Clock::now();
+    step.run(made++, feed);
+    seconds.push_back(seconds_since(begin));
+    rates.push_back(batch / seconds.back());
+  }
+  double flops = 0;
+  for (const Step::Part& part : step.parts()) flops += part.program.report().flops * part.repeats;
+  const double middle = median(seconds);
+  if (options.json) {
+    nlohmann::json report = {{"images_per_s", rates},
+                             {"step_ms", 1000 * middle},
+                             {"first_step_s", first},
+                             {"batch", batch},
+                             {"gflop_per_s", flops / middle / 1e9},
+                             {"backend", backend->name()},
+                             {"peak_bytes", peak_resident_bytes()}};
+    for (const Figure& figure : step.figures()) report[figure.name] = figure.value;
+    fmt::print("{}\n", report.dump());
+    return 0;
+  }
+  const auto [fastest, slowest] = std::minmax_element(seconds.begin(), seconds.end());
+  fmt::print("{} on {}\n", resolved.family->name, backend->name());
+  fmt::print("first step   {:.2f} s after the start\n", first);
+  fmt::print("a step       {:.2f} ms ({:.2f} to {:.2f}, {} steps), {:.1f} images/s, {:.1f} GFLOP/s\n", 1000 * middle,
+             1000 * *fastest, 1000 * *slowest, options.steps, batch / middle, flops / middle / 1e9);
+  fmt::print("memory       {} at most\n", format_bytes(static_cast<double>(peak_resident_bytes())));
+  return 0;
+}
+
+int run_operators(const Options& options) {
+  const Resolved resolved = resolve(load_configuration(options.configuration), options.settings);
+  const auto backend = options.device.make_backend(resolved.config.integer("train.threads"));
+  Step step(*resolved.family, resolved.config, *backend, false);
+  fill_inputs(step);
+  step.run(0, [](Program&, std::int64_t) {});
+  nlohmann::json report = nlohmann::json::array();
+  if (!options.json) fmt::print("{} on {}, median of {}\n", resolved.family->name, backend->name(), options.repeats);
+  for (Step::Part& part : step.parts()) {
+    std::vector<Program::KernelTime> times = part.program.profile(options.repeats);
+    double total = 0;
+    for (const auto& time : times) total += time.seconds;
+    std::stable_sort(times.begin(), times.end(), [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
+    if (!options.json)
+      fmt::print("\n{}: {} kernels, {:.2f} ms\n{:>9} {:>6} {:>9} {:>8}  {:<14} {}\n", part.name, times.size(), 1000 * total,
+                 "ms", "share", "GFLOP/s", "GB/s", "kind", "operator");
+    for (const auto& time : times) {
+      if (options.json)
+        report.push_back({{"program", part.name},
+                          {"operator", time.label},
+                          {"kind", time.kind},
+                          {"seconds", time.seconds},
+                          {"flops", time.flops},
+                          {"bytes", time.bytes}});
+      else
+        fmt::print("{:9.3f} {:5.1f}% {:9.1f} {:8.1f}  {:<14} {}\n", 1000 * time.seconds, 100 * time.seconds / total,
+                   time.flops / time.seconds / 1e9, time.bytes / time.seconds / 1e9, time.kind, time.label);
+    }
+  }
+  if (options.json) fmt::print("{}\n", report.dump(2));
+  return 0;
+}
+
+void add_common(CLI::App& command, Options& options) {
+  command.add_option("CONFIG", options.configuration, "A configuration file (JSON) or the name of a ready one")->required();
+  command.add_option("--set", options.settings, "Set a key of the configuration; may be given again and again")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  command.add_flag("--json", options.json, "Print JSON");
+  options.device.add_to(command);
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Chosen& chosen) {
+  CLI::App* command = app.add_subcommand("bench", "Measure throughput on synthetic data");
+  command->require_subcommand(1);
+  auto options = std::make_shared<Options>();
+  CLI::App* step =
+      command->add_subcommand("step", "Time whole training steps (--json: a line after the first step, and one at the end)");
+  add_common(*step, *options);
+  step->add_option("--warmup", options->warmup, "Steps before the timed ones, at least 1")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  step->add_option("--steps", options->steps, "Timed steps")->check(CLI::Range(1, 1000000))->capture_default_str();
+  step->callback([options, &chosen] { chosen = [options] { return run_step(*options); }; });
+  CLI::App* operators = command->add_subcommand("operators", "Time every kernel of a step");
+  add_common(*operators, *options);
+  operators->add_option("--repeats", options->repeats, "Runs of each kernel")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  operators->callback([options, &chosen] { chosen = [options] { return run_operators(*options); }; });
+}
+
+}  // namespace gannet::tool

@@ -1,0 +1,67 @@
+#include "tools/gannet/configuration.h"
+
+#include <sched.h>
+
+#include "engine/train/nearest.h"
+#include "engine/train/run_folder.h"
+#include "models/models.h"
+
+namespace gannet::tool {
+
+nlohmann::json load_configuration(const std::string& name_or_file) {
+  if (const std::string_view text = models::ready_configuration(name_or_file); !text.empty())
+    return parse_json(text, "ready configuration " + name_or_file);
+  std::error_code error;
+  if (!std::filesystem::exists(name_or_file, error)) {
+    const std::vector<std::string> ready = models::ready_names();
+    throw InputError(
+        fmt::format("no configuration '{}': it is neither a file nor a ready one; the nearest of those is '{}' ({})",
+                    name_or_file, nearest(name_or_file, ready), fmt::join(ready, ", ")));
+  }
+  return read_json(name_or_file);
+}
+
+Resolved resolve(const nlohmann::json& given) {
+  GANNET_CHECK(given.is_object(), "a configuration must be a JSON object, not {}", given.type_name());
+  const auto pointer = nlohmann::json::json_pointer("/model/family");
+  const bool has_family = given.contains(pointer) && given.at(pointer).is_string();
+  if (!has_family) {
+    Config(given, common_keys());  // names what else is wrong
+    throw InputError("configuration key 'model.family' is missing");
+  }
+  const Family& family = models::family(given.at(pointer).get<std::string>());
+  return {&family, Config(given, all_keys(family.keys))};
+}
+
+Resolved resolve(nlohmann::json given, const std::vector<std::string>& settings) {
+  GANNET_CHECK(given.is_object(), "a configuration must be a JSON object, not {}", given.type_name());
+  for (const std::string& setting : settings) set_key(given, setting);
+  return resolve(given);
+}
+
+void DeviceOptions::add_to(CLI::App& command) {
+  command.add_option("--device", device, "What computes: cpu or cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
+  command.add_option("--threads", threads, "CPU threads (train.threads); 0: all that the process may use")
+      ->check(CLI::Range(0, 4096));
+}
+
+std::unique_ptr<kernels::Backend> DeviceOptions::make_backend(std::int64_t configured_threads) const {
+  GANNET_CHECK(device == "cpu", "--device {}: this build has no CUDA backend; use --device cpu", device);
+  GANNET_CHECK(gpus == 1, "--gpus {}: this build has no CUDA backend and trains in one process", gpus);
+  return kernels::make_cpu_backend(threads > 0 ? threads : static_cast<int>(configured_threads));
+}
+
+Trained::Trained(const std::filesystem::path& run_or_file)
+    : checkpoint(find_checkpoint(run_or_file)),
+      resolved(resolve(checkpoint.info().configuration)),
+      model(resolved.family->trace(resolved.config, false)) {}
+
+int available_threads() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+}  // namespace gannet::tool
