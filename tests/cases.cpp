@@ -100,6 +100,8 @@ double drawn(Draw& draw, const Fill& fill, std::size_t index) {
       return static_cast<double>(draw.between(std::lround(fill.a), std::lround(fill.b)));
     case Fill::Kind::normal:
       return fill.a + fill.b * draw.normal();
+    case Fill::Kind::apart:
+      return draw.uniform(fill.a, fill.b) * (draw.chance(0.5) ? 1 : -1);
     case Fill::Kind::listed:
       return fill.values[index % fill.values.size()];
   }
@@ -130,6 +132,7 @@ void fill_statistics(const BatchNorm& spec, std::vector<std::vector<double>>& in
 Fill uniform(double low, double high) { return {Fill::Kind::uniform, low, high, {}}; }
 Fill integers(int low, int high) { return {Fill::Kind::integers, static_cast<double>(low), static_cast<double>(high), {}}; }
 Fill normal(double mean, double deviation) { return {Fill::Kind::normal, mean, deviation, {}}; }
+Fill apart(double least, double greatest) { return {Fill::Kind::apart, least, greatest, {}}; }
 Fill listed(std::vector<double> values) { return {Fill::Kind::listed, 0, 0, std::move(values)}; }
 
 std::string to_string(const Case& test) {
@@ -178,16 +181,19 @@ double rounded(double value, DType type) {
   return value;
 }
 
+std::vector<double> filled(Draw& draw, const Fill& fill, DType type, std::int64_t elements) {
+  std::vector<double> values(static_cast<std::size_t>(elements));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = rounded(drawn(draw, fill, i), type);
+  return values;
+}
+
 std::vector<std::vector<double>> inputs_of(const Case& test) {
   const Operands operands = operands_of(test.spec);
   GANNET_CHECK(operands.inputs.size() == test.fills.size(), "{} has {} fills", to_string(test), test.fills.size());
   Draw draw(test.seed);
   std::vector<std::vector<double>> inputs;
   for (std::size_t i = 0; i < operands.inputs.size(); ++i) {
-    std::vector<double>& values = inputs.emplace_back(static_cast<std::size_t>(operands.inputs[i].elements()));
-    for (std::size_t j = 0; j < values.size(); ++j) {
-      values[j] = rounded(drawn(draw, test.fills[i], j), operands.inputs[i].type);
-    }
+    inputs.push_back(filled(draw, test.fills[i], operands.inputs[i].type, operands.inputs[i].elements()));
   }
   if (const auto* norm = std::get_if<BatchNorm>(&test.spec); norm != nullptr && norm->kind == BatchNorm::Kind::backward) {
     fill_statistics(*norm, inputs);

@@ -13,14 +13,15 @@ namespace gannet::tests {
 
 // What an input holds. Values are rounded to the operand's type afterwards.
 struct Fill {
-  enum class Kind { uniform, integers, normal, listed };
+  enum class Kind { uniform, integers, normal, apart, listed };
   Kind kind = Kind::normal;
-  double a = 0, b = 1;         // low, high (included); mean, deviation
+  double a = 0, b = 1;         // low, high (included); mean, deviation; least and greatest magnitude
   std::vector<double> values;  // listed: repeated as often as needed
 };
 Fill uniform(double low, double high);
 Fill integers(int low, int high);
 Fill normal(double mean = 0, double deviation = 1);
+Fill apart(double least, double greatest);  // either sign, away from zero
 Fill listed(std::vector<double> values);
 
 struct Case {
@@ -55,6 +56,9 @@ std::vector<Case> selected(std::vector<Case> cases);
 
 // The inputs of a case, row-major, rounded to their types.
 std::vector<std::vector<double>> inputs_of(const Case& test);
+
+// Row-major values of one operand.
+std::vector<double> filled(Draw& draw, const Fill& fill, DType type, std::int64_t elements);
 
 // `value` as a tensor of that type holds it.
 double rounded(double value, DType type);
