@@ -68,21 +68,14 @@ inline Float log1p_of_fraction(Float u) {
   return fma(p * z, s, s + s);
 }
 
-// sigmoid(x) and, with the same exponential, ln(1 + e^x): no argument overflows.
-struct SigmoidSoftplus {
-  Float sigmoid, softplus;
-};
-inline Float sigmoid_given(Float x, Float e) {  // e = exp(-|x|)
+// sigmoid(x) and ln(1 + e^x) from e = exp(-|x|), which no argument makes overflow.
+inline Float exp_of_minus_size(Float x) { return exp(negative(absolute(x))); }
+inline Float sigmoid_given(Float x, Float e) {
   const Float r = Float(1.0f) / (Float(1.0f) + e);
   return select(x < Float(0.0f), e * r, r);
 }
-inline Float softplus_given(Float x, Float e) { return maximum(Float(0.0f), x) + log1p_of_fraction(e); }
-inline Float sigmoid(Float x) { return sigmoid_given(x, exp(negative(absolute(x)))); }
-inline Float softplus(Float x) { return softplus_given(x, exp(negative(absolute(x)))); }
-inline SigmoidSoftplus sigmoid_softplus(Float x) {
-  const Float e = exp(negative(absolute(x)));
-  return {sigmoid_given(x, e), softplus_given(x, e)};
-}
+inline Float sigmoid(Float x) { return sigmoid_given(x, exp_of_minus_size(x)); }
+inline Float softplus(Float x) { return maximum(Float(0.0f), x) + log1p_of_fraction(exp_of_minus_size(x)); }
 
 inline Float tanh(Float x) {
   const Float size = absolute(x);
