@@ -27,10 +27,19 @@ std::vector<Key> keys() {
   return keys;
 }
 
+// Glorot & Bengio 2010 with the gain of tanh, 5/3: a generator at the start is as wide as z, not a spike.
+Initializer glorot(std::int64_t inputs, std::int64_t outputs) {
+  const float bound = 5.0f / 3.0f * std::sqrt(6.0f / static_cast<float>(inputs + outputs));
+  return {Initializer::Kind::uniform, -bound, bound};
+}
+
 Value perceptron(nn::Network& network, Value x, std::int64_t features, std::int64_t layers) {
   nn::Sequential main(network, "main", x);
-  for (std::int64_t layer = 0; layer < layers; ++layer) main.linear(features).activation(nn::tanh);
-  return main.linear(1).value();
+  for (std::int64_t layer = 0; layer < layers; ++layer) {
+    const std::int64_t inputs = main.value().shape()[1];
+    main.linear(features, glorot(inputs, features), nn::linear_default(inputs)).activation(nn::tanh);
+  }
+  return main.linear(1, glorot(features, 1), nn::linear_default(features)).value();
 }
 
 // The generator stands still during the head start; both rates decay, so that the players settle where the game does.

@@ -61,7 +61,7 @@ std::string frame_name(std::int64_t step) { return fmt::format("step_{:08}.png",
 
 // Where data lies in a frame: curves over the line of x, which is over the line of z.
 struct Frame {
-  static constexpr double left = 52, right = frame_width - 52, top = 52, bottom = 330, z_line = 430;
+  static constexpr double left = 52, right = frame_width - 52, top = 52, bottom = 320, z_line = 420;
   double low, high;  // of x
   double highest;    // density at the top
 
@@ -120,12 +120,12 @@ void draw_legend(Canvas& canvas) {
   };
   const Entry entries[] = {
       {"p_data", black, 2.4, dotted}, {"p_g", green, 2.2, {}}, {"D(x)", blue, 2, dashed}, {"D*(x)", red, 1.2, {}}};
-  double y = Frame::top + 14;
+  double x = Frame::left;
   for (const Entry& entry : entries) {
-    const Point points[] = {{Frame::left + 14, y - 4}, {Frame::left + 50, y - 4}};
+    const Point points[] = {{x, frame_height - 16.0}, {x + 36, frame_height - 16.0}};
     canvas.polyline(points, entry.colour, entry.thickness, entry.dashes);
-    canvas.text({Frame::left + 58, y}, entry.name, 9, entry.colour);
-    y += 18;
+    canvas.text({x + 44, frame_height - 12.0}, entry.name, 9, entry.colour);
+    x += 140;
   }
 }
 
