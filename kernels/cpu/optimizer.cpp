@@ -64,9 +64,9 @@ class OptimizerKernel final : public Kernel {
 
   void run(const Arguments& arguments) override {
     const float learning_rate = *static_cast<const float*>(arguments.inputs[0]);
-    const std::int32_t step = *static_cast<const std::int32_t*>(arguments.inputs[1]);
+    const float step = *static_cast<const float*>(arguments.inputs[1]);
     const std::int32_t nonfinite = first_nonfinite(arguments);
-    *static_cast<std::int32_t*>(arguments.outputs[0]) = nonfinite == 0 ? step + 1 : step;
+    *static_cast<float*>(arguments.outputs[0]) = nonfinite == 0 ? step + 1 : step;
     *static_cast<std::int32_t*>(arguments.outputs[1]) = nonfinite;
     const UpdateRates rates = rates_at(step, learning_rate);
     parallel_for(threads_, static_cast<std::int64_t>(pieces_.size()), [&](std::int64_t index, int) {
@@ -121,7 +121,7 @@ class OptimizerKernel final : public Kernel {
   }
 
   // `step` updates were made before this one.
-  UpdateRates rates_at(std::int32_t step, float learning_rate) const {
+  UpdateRates rates_at(float step, float learning_rate) const {
     UpdateRates rates{};
     rates.learning_rate = learning_rate;
     rates.epsilon = spec_.epsilon;
