@@ -2,6 +2,7 @@
 // where the filter covers the picture. Measured, not guessed, what runs where: see CpuBackend::picture_layout.
 #include <optional>
 
+#include "kernels/cpu/convolution.h"
 #include "kernels/cpu/factories.h"
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/widened.h"
@@ -244,6 +245,7 @@ std::unique_ptr<Kernel> make_convolution(const Convolution& spec) {
       build_product(*sequence, spec);
       return sequence;
     }
+    if (is_narrow_dgrad(spec)) return make_narrow_dgrad(spec);
     auto sequence = std::make_unique<PrimitiveSequence>(spec);
     const std::optional<Direct> direct = DirectSearch(sequence->engine(), spec).find();
     if (!direct) return make_widened(spec);
