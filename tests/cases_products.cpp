@@ -1,4 +1,6 @@
 // Cases of the operators that multiply and accumulate: the convolution triple and matmul.
+#include <cmath>
+
 #include "kernels/operands.h"
 #include "tests/case_table.h"
 
@@ -39,6 +41,14 @@ Geometry draw_geometry(Draw& draw) {
   }
 }
 
+// Small integers, whose sums are exact; or numbers whose sums of `products` products are about 1, where activations bend.
+void set_fills(Case& test, bool exact, std::int64_t products) {
+  test.fills.assign(operands_of(test.spec).inputs.size(), exact ? integers(-3, 3) : normal());
+  if (!exact) test.fills[1] = normal(0, 1 / std::sqrt(static_cast<double>(products)));
+  test.tolerance = exact ? 0 : 1e-5;
+  test.floor = exact ? 0 : 1e-3;
+}
+
 Case convolution_case(Draw& draw, const Geometry& g, ConvolutionKind kind, DType type, bool exact) {
   Convolution spec{};
   spec.kind = kind;
@@ -58,9 +68,7 @@ Case convolution_case(Draw& draw, const Geometry& g, ConvolutionKind kind, DType
   }
   Case result;
   result.spec = spec;
-  result.fills.assign(operands_of(spec).inputs.size(), exact ? integers(-3, 3) : normal());
-  result.tolerance = exact ? 0 : 1e-5;
-  result.floor = exact ? 0 : 1e-3;
+  set_fills(result, exact, kind == ConvolutionKind::dgrad ? g.k * g.r * g.s : g.c * g.r * g.s);
   return result;
 }
 
@@ -75,9 +83,7 @@ Case matmul_case(Draw& draw, std::int64_t m, std::int64_t n, std::int64_t k) {
   spec.activation = exact ? draw.pick<Activation>({{}, {Activation::Kind::leaky_relu, 0.25f}}) : draw_activation(draw);
   Case result;
   result.spec = spec;
-  result.fills.assign(operands_of(spec).inputs.size(), exact ? integers(-3, 3) : normal());
-  result.tolerance = exact ? 0 : 1e-5;
-  result.floor = exact ? 0 : 1e-3;
+  set_fills(result, exact, k);
   return result;
 }
 

@@ -149,7 +149,11 @@ std::vector<double> decode(const TensorDesc& desc, const std::vector<std::byte>&
 
 KernelRun run_kernel(Backend& backend, const Case& test, const std::vector<std::vector<double>>& inputs, bool in_place,
                      std::byte garbage) {
-  const std::unique_ptr<Kernel> kernel = backend.create(test.spec);
+  return run_kernel(backend, *backend.create(test.spec), test, inputs, in_place, garbage);
+}
+
+KernelRun run_kernel(Backend& backend, Kernel& kernel, const Case& test, const std::vector<std::vector<double>>& inputs,
+                     bool in_place, std::byte garbage) {
   const Operands operands = operands_of(test.spec);
   std::vector<std::unique_ptr<GuardedBuffer>> input_buffers, output_buffers;
   std::vector<const void*> input_pointers;
@@ -176,9 +180,9 @@ KernelRun run_kernel(Backend& backend, const Case& test, const std::vector<std::
     const GuardedBuffer& buffer = shared[o] < 0 ? *output_buffers.back() : *input_buffers[static_cast<std::size_t>(shared[o])];
     output_pointers.push_back(buffer.data());
   }
-  const GuardedBuffer workspace(backend, kernel->workspace_bytes(), garbage);
+  const GuardedBuffer workspace(backend, kernel.workspace_bytes(), garbage);
 
-  kernel->run({input_pointers.data(), output_pointers.data(), workspace.data()});
+  kernel.run({input_pointers.data(), output_pointers.data(), workspace.data()});
   backend.synchronize();
 
   KernelRun result;

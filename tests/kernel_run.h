@@ -16,7 +16,10 @@ struct KernelRun {
 };
 
 // Buffers, workspace and outputs are surrounded by and filled with `garbage` before. in_place: outputs share memory with
-// inputs as the case allows.
+// inputs as the case allows. `kernel` was created by the backend from the case's spec.
+KernelRun run_kernel(kernels::Backend& backend, kernels::Kernel& kernel, const Case& test,
+                     const std::vector<std::vector<double>>& inputs, bool in_place, std::byte garbage);
+// The same with a kernel of its own.
 KernelRun run_kernel(kernels::Backend& backend, const Case& test, const std::vector<std::vector<double>>& inputs, bool in_place,
                      std::byte garbage);
 
