@@ -62,28 +62,31 @@ void Step::run(std::int64_t step, const Feed& feed) {
 }
 
 void Step::check_finite(Part& part, std::int64_t step) {
-  std::string fault;
+  bool finite = true;
   for (std::size_t i = 0; i < part.outputs.size(); ++i) {
-    const float value = part.program.read_scalar(part.outputs[i]);
-    figures_[part.first_figure + i].value = value;
-    if (!std::isfinite(value) && fault.empty()) fault = fmt::format("{} is {}", part.outputs[i], value);
+    figures_[part.first_figure + i].value = part.program.read_scalar(part.outputs[i]);
+    finite = finite && std::isfinite(figures_[part.first_figure + i].value);
   }
+  for (const std::string& output : part.nonfinite) finite = finite && part.program.read_scalar(output) == 0;
+  if (!finite) fail(part, step);
+}
+
+void Step::fail(Part& part, std::int64_t step) {
+  std::vector<std::string> faults;
+  for (std::size_t i = 0; i < part.outputs.size(); ++i)
+    if (!std::isfinite(figures_[part.first_figure + i].value)) faults.push_back(part.outputs[i]);
   for (const std::string& output : part.nonfinite) {
-    const auto index = static_cast<std::int64_t>(part.program.read_scalar(output));
+    const auto index = static_cast<std::size_t>(part.program.read_scalar(output));
     if (index == 0) continue;
     const std::string player = output.substr(nonfinite_prefix.size());
     const auto& names = player == "generator" ? model_.generator_parameters : model_.discriminator_parameters;
-    const bool known = index <= static_cast<std::int64_t>(names.size());
-    if (!fault.empty()) fault += ", and ";
-    fault += fmt::format("the gradient of {} is not finite",
-                         known ? names[static_cast<std::size_t>(index - 1)] : player + "'s weights");
+    faults.push_back("gradient of " + (index <= names.size() ? names[index - 1] : player));
   }
-  if (fault.empty()) return;
   const std::string first = part.program.find_nonfinite();
-  throw RuntimeError(
-      fmt::format("step {}: {}; first tensor at fault: {}. The last checkpoint is untouched; a lower learning rate or "
-                  "another loss may help",
-                  step + 1, fault, first.empty() ? "none when run again" : first));
+  throw RuntimeError(fmt::format(
+      "step {}: not finite: {}; the first tensor at fault: {}. The last checkpoint is untouched; a lower learning rate or "
+      "another loss may help",
+      step + 1, fmt::join(faults, ", "), first.empty() ? "none when run again" : first));
 }
 
 double Step::figure(std::string_view name) const {

@@ -56,6 +56,7 @@ class Step {
 
  private:
   void check_finite(Part& part, std::int64_t step);
+  [[noreturn]] void fail(Part& part, std::int64_t step);
 
   Config config_;
   Model model_;
