@@ -58,7 +58,7 @@ std::string png_of(const Image& image) {
 std::vector<std::int32_t> ints(std::span<const std::int32_t> values) { return {values.begin(), values.end()}; }
 std::vector<std::uint8_t> pixels(const Dataset& dataset) { return {dataset.images().begin(), dataset.images().end()}; }
 
-class Prepare : public testing::Test {
+class Prepare : public ::testing::Test {
  protected:
   PrepareOptions options(const char* kind, const std::filesystem::path& source, int size = 0) const {
     PrepareOptions options;
@@ -150,6 +150,7 @@ TEST_F(Prepare, IdxRefusals) {
       {floats, "not an IDX file of bytes: it begins with 00 00 0d 03"},
       {png_of(Image(2, 2, 1)), "not an IDX file of bytes: it begins with 89 50 4e 47"},
       {idx({0xffffffff, 0xffffffff, 0xffffffff}, ""), "its extents are absurd"},
+      {idx({0xffffffff, 0xffffffff, 0}, ""), "its extents are absurd"},
       {idx({0x10000, 0x10000, 0x1000}, "abc"), "truncated: 17592186044416 values"},
       {gzip(idx({0x10000, 0x10000, 0x1000}, "abc")), "truncated: 17592186044416 values"},
       {gzip(idx({100, 28, 28}, "abc")), "truncated: "},

@@ -20,9 +20,9 @@ std::string message_of(Function function) {
 }
 
 // EXPECT_TRUE(says(text, part)): the part is in the text.
-inline testing::AssertionResult says(const std::string& text, std::string_view part) {
-  if (text.find(part) != std::string::npos) return testing::AssertionSuccess();
-  return testing::AssertionFailure() << "\"" << text << "\" does not say \"" << part << "\"";
+inline ::testing::AssertionResult says(const std::string& text, std::string_view part) {
+  if (text.find(part) != std::string::npos) return ::testing::AssertionSuccess();
+  return ::testing::AssertionFailure() << "\"" << text << "\" does not say \"" << part << "\"";
 }
 
 }  // namespace gannet

@@ -133,14 +133,15 @@ IdxArray decode_idx(std::span<const std::byte> bytes, std::string_view file) {
                "{}: not an IDX file of bytes: it begins with {:02x} {:02x} {:02x} {:02x}, not with 00 00 08 and the dimensions",
                file, word[0], word[1], word[2], word[3]);
   std::vector<std::int64_t> extents(word[3]);
-  std::uint64_t count = 1;
+  std::int64_t product = 1;  // but for extents of zero, which would hide an overflow
   for (std::int64_t& extent : extents) {
     GANNET_CHECK(stream.read(word) == word.size(), "{}: truncated in its header", file);
     extent = big_endian(word.data());
-    GANNET_CHECK(!__builtin_mul_overflow(count, static_cast<std::uint64_t>(extent), &count), "{}: its extents are absurd",
+    GANNET_CHECK(!__builtin_mul_overflow(product, std::max<std::int64_t>(extent, 1), &product), "{}: its extents are absurd",
                  file);
   }
   IdxArray array{Shape(extents), {}};
+  const auto count = static_cast<std::uint64_t>(array.shape.elements());
   GANNET_CHECK(count <= stream.bound(), "{}: truncated: {} values of shape {} cannot be in a file of {} bytes", file, count,
                to_string(array.shape), bytes.size());
   // Grown as the values come: a lying header costs no memory.
