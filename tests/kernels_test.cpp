@@ -6,7 +6,7 @@
 
 #include "kernels/check.h"
 #include "kernels/operands.h"
-#include "tests/case_count.h"
+#include "tests/judging.h"
 #include "tests/kernel_run.h"
 #include "tests/refusals.h"
 
@@ -184,13 +184,5 @@ TEST(Refusals, Cpu) {
 int main(int argc, char** argv) {
   ::testing::InitGoogleTest(&argc, argv);
   ::testing::AddGlobalTestEnvironment(new gannet::tests::CaseCount);
-  try {
-    const auto backend = gannet::kernels::make_cpu_backend(2);
-    fmt::print("{}\n", backend->name());
-  } catch (const gannet::InputError& error) {
-    // ctest runs this program once per vector set and takes 77 for one that the machine lacks.
-    fmt::print("skipped: {}\n", error.what());
-    return 77;
-  }
-  return RUN_ALL_TESTS();
+  return gannet::tests::run_with_cpu_backend();
 }

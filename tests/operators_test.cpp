@@ -12,7 +12,7 @@
 #include "engine/graph/operator.h"
 #include "engine/graph/ops.h"
 #include "engine/run/program.h"
-#include "tests/case_count.h"
+#include "tests/judging.h"
 #include "tests/operator_cases.h"
 
 namespace gannet::tests {
@@ -400,5 +400,5 @@ TEST(Operators, NoneIsMissing) {
 int main(int argc, char** argv) {
   ::testing::InitGoogleTest(&argc, argv);
   ::testing::AddGlobalTestEnvironment(new gannet::tests::CaseCount);
-  return RUN_ALL_TESTS();
+  return gannet::tests::run_with_cpu_backend();
 }

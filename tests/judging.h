@@ -1,4 +1,4 @@
-// How many cases of each family a test has run, printed at its end.
+// What the programs that judge the CPU backend share: how many cases of each family a test has run, printed at its end.
 #pragma once
 
 #include <string>
@@ -14,5 +14,9 @@ class CaseCount : public ::testing::Environment {
  public:
   void TearDown() override;
 };
+
+// Prints the backend's name and runs all tests; where the machine lacks the vector set that GANNET_CPU_ISA asks for, says so
+// and returns 77, which ctest takes for skipped.
+int run_with_cpu_backend();
 
 }  // namespace gannet::tests
