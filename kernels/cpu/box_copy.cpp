@@ -126,7 +126,8 @@ void BoxCopy::choose_plane() {
   }
   for (const Loop& loop : loops_) planes_ *= loop.extent;
   if (plane_.rows > 1) {
-    piece_ = std::clamp<std::int64_t>(task_elements / plane_.columns / 16 * 16, 16, plane_.rows);
+    const std::int64_t fewest = std::min(plane_.rows, plane_.input_column == 1 ? 1 : transpose_band);
+    piece_ = std::clamp(task_elements / plane_.columns / fewest * fewest, fewest, plane_.rows);
     pieces_ = (plane_.rows + piece_ - 1) / piece_;
   } else {
     piece_ = std::min(task_elements, plane_.columns);

@@ -18,6 +18,7 @@ inline constexpr int max_chain_inputs = 64;
 // can be, with the input's step along each (0: broadcast). All extents are greater than 1 but that of a lone axis.
 struct ChainInput {
   DType type;
+  std::int64_t element_bytes;
   bool full;    // the element of the same index
   bool direct;  // f32 and full: read where it lies
   int buffer;   // where tiles of all others go

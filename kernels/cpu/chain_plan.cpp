@@ -81,6 +81,7 @@ void ChainPlan::plan_inputs(const Pointwise& spec) {
     const TensorDesc& desc = spec.inputs[i];
     ChainInput input{};
     input.type = desc.type;
+    input.element_bytes = static_cast<std::int64_t>(size_of(desc.type));
     input.full = desc.shape == spec.shape;
     // An input that is also a result could be overwritten, by an output in the same memory, before it is stored.
     const bool stored = std::find(spec.results.begin(), spec.results.end(), static_cast<int>(i)) != spec.results.end();

@@ -8,6 +8,8 @@
 
 namespace gannet::kernels::cpu {
 
+inline constexpr std::int64_t transpose_band = 128;  // rows that are best transposed together
+
 // rows x columns elements; steps are in elements.
 struct Plane {
   std::int64_t rows, columns;

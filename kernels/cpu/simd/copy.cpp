@@ -34,17 +34,38 @@ inline void convert_run(To* to, const From* from, std::int64_t n) {
 inline void move_run(Bf16* to, const float* from, std::int64_t n) { convert_run(to, from, n); }
 inline void move_run(float* to, const Bf16* from, std::int64_t n) { convert_run(to, from, n); }
 
-// Runs along the rows in memory and along the columns in the output: squares of a cache line of each stay in the cache.
+// A square of a cache line each way, through a buffer: where strides are powers of two, lines of the input would otherwise
+// push each other out of the cache before they are used up.
+constexpr std::int64_t square = 16;
+
+template <class To, class From>
+inline void transpose_square(const From* from, std::int64_t from_step, To* to, std::int64_t to_step) {
+  From buffer[square][square];
+  for (std::int64_t c = 0; c < square; ++c) std::memcpy(buffer[c], from + c * from_step, sizeof buffer[c]);
+  for (std::int64_t r = 0; r < square; ++r) {
+    From line[square];
+    for (std::int64_t c = 0; c < square; ++c) line[c] = buffer[c][r];
+    move_run(to + r * to_step, line, square);
+  }
+}
+
+// The input lies along the rows, the output along the columns. Several squares along the rows share the input's pages.
 template <class To, class From>
 void transpose(const Plane& plane, const From* input, To* output) {
-  constexpr std::int64_t square = 16;
-  for (std::int64_t row = 0; row < plane.rows; row += square) {
-    const std::int64_t rows_end = plane.rows - row < square ? plane.rows : row + square;
+  for (std::int64_t band_start = 0; band_start < plane.rows; band_start += transpose_band) {
+    const std::int64_t band_end = plane.rows - band_start < transpose_band ? plane.rows : band_start + transpose_band;
     for (std::int64_t column = 0; column < plane.columns; column += square) {
-      const std::int64_t columns_end = plane.columns - column < square ? plane.columns : column + square;
-      for (std::int64_t r = row; r < rows_end; ++r) {
-        for (std::int64_t c = column; c < columns_end; ++c) {
-          move(output + r * plane.output_row + c, input + r + c * plane.input_column);
+      const std::int64_t columns = plane.columns - column < square ? plane.columns - column : square;
+      for (std::int64_t row = band_start; row < band_end; row += square) {
+        const std::int64_t rows = band_end - row < square ? band_end - row : square;
+        const From* from = input + row + column * plane.input_column;
+        To* to = output + row * plane.output_row + column;
+        if (rows == square && columns == square) {
+          transpose_square(from, plane.input_column, to, plane.output_row);
+        } else {
+          for (std::int64_t r = 0; r < rows; ++r) {
+            for (std::int64_t c = 0; c < columns; ++c) move(to + r * plane.output_row + c, from + r + c * plane.input_column);
+          }
         }
       }
     }
