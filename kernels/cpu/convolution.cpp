@@ -30,6 +30,20 @@ memory::desc filters_like_samples(const Convolution& spec) {
   return describe(desc);
 }
 
+bool has_epilogue(const Convolution& spec) { return spec.bias || spec.activation.kind != Activation::Kind::none; }
+
+// What dgrad is computed as where bias or activation follow in a pass of their own: bf16 is rounded once, at the end.
+TensorDesc before_epilogue(const Convolution& spec, bool epilogue) {
+  TensorDesc picture = spec.x;
+  if (epilogue) picture.type = DType::f32;
+  return picture;
+}
+
+void finish_dgrad(PrimitiveSequence& sequence, const Convolution& spec, const TensorDesc& picture, Place place) {
+  sequence.add_epilogue(describe(picture), place, spec.bias, spec.activation);
+  if (picture != spec.x) sequence.convert(describe(picture), place, describe(spec.x), output);
+}
+
 void build_product(PrimitiveSequence& sequence, const Convolution& spec) {
   const std::int64_t N = spec.x.shape[0], K = spec.w.shape[0], F = spec.x.elements() / N;
   const memory::desc filters = describe(spec.w), filters_wanted = filters_like_samples(spec);
@@ -52,12 +66,14 @@ void build_product(PrimitiveSequence& sequence, const Convolution& spec) {
     }
     case ConvolutionKind::dgrad: {
       const Place w = sequence.convert(filters, second_input, filters_wanted);
-      const memory::desc w_matrix = matrix(K, F, spec.w.type);
-      const dnnl::matmul::primitive_desc desc(sequence.engine(), y, w_matrix, none, x,
+      const TensorDesc picture = before_epilogue(spec, spec.bias);
+      const memory::desc w_matrix = matrix(K, F, spec.w.type), product = matrix(N, F, picture.type);
+      const Place place_x = picture == spec.x ? output : sequence.reserve(product);
+      const dnnl::matmul::primitive_desc desc(sequence.engine(), y, w_matrix, none, product,
                                               attributes(spec.bias ? Activation{} : spec.activation));
-      sequence.add<dnnl::matmul>(desc,
-                                 {{DNNL_ARG_SRC, y, first_input}, {DNNL_ARG_WEIGHTS, w_matrix, w}, {DNNL_ARG_DST, x, output}});
-      if (spec.bias) sequence.add_epilogue(describe(spec.x), output, true, spec.activation);
+      sequence.add<dnnl::matmul>(
+          desc, {{DNNL_ARG_SRC, y, first_input}, {DNNL_ARG_WEIGHTS, w_matrix, w}, {DNNL_ARG_DST, product, place_x}});
+      if (spec.bias) finish_dgrad(sequence, spec, picture, place_x);
       break;
     }
     case ConvolutionKind::wgrad: {
@@ -212,14 +228,19 @@ void build_direct(PrimitiveSequence& sequence, const Convolution& spec, const Di
     }
     case ConvolutionKind::dgrad: {
       const Place place_y = convert_picture(y, first_input, direct.y), place_w = sequence.convert(w, second_input, direct.w);
-      const Place place_x = output_place(x, direct.x);
+      const TensorDesc picture = before_epilogue(spec, has_epilogue(spec));
+      const memory::desc result = describe(picture);
+      const Place place = picture == spec.x ? output : sequence.reserve(result);
+      const Place place_x = result == direct.x ? place : sequence.reserve(direct.x);
       sequence.add(direct.desc, direct.primitive,
                    {{DNNL_ARG_DIFF_DST, direct.y, place_y},
                     {DNNL_ARG_WEIGHTS, direct.w, place_w},
                     {DNNL_ARG_DIFF_SRC, direct.x, place_x}});
-      if (x != direct.x) sequence.count_reorder();
-      deliver(x, direct.x, place_x);
-      sequence.add_epilogue(x, output, spec.bias, spec.activation);
+      if (result != direct.x) {
+        sequence.count_reorder();
+        sequence.convert(direct.x, place_x, result, place);
+      }
+      finish_dgrad(sequence, spec, picture, place);
       break;
     }
     case ConvolutionKind::wgrad: {
@@ -247,7 +268,9 @@ std::unique_ptr<Kernel> make_convolution(const Convolution& spec) {
     }
     if (is_narrow_dgrad(spec)) return make_narrow_dgrad(spec);
     auto sequence = std::make_unique<PrimitiveSequence>(spec);
-    const std::optional<Direct> direct = DirectSearch(sequence->engine(), spec).find();
+    Convolution computed = spec;
+    if (spec.kind == ConvolutionKind::dgrad) computed.x = before_epilogue(spec, has_epilogue(spec));
+    const std::optional<Direct> direct = DirectSearch(sequence->engine(), computed).find();
     if (!direct) return make_widened(spec);
     build_direct(*sequence, spec, *direct);
     return sequence;
