@@ -3,30 +3,15 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cstdlib>
 #include <map>
-#include <new>
 #include <numeric>
 #include <set>
 
 #include "engine/data/prefetch.h"
 #include "kernels/check.h"
+#include "tests/counted_allocations.h"
 #include "tests/message.h"
 #include "tests/temporary_folder.h"
-
-namespace {
-std::atomic<long> allocations = 0;
-}
-
-// Counted, to show that steady batches take nothing from the heap, in whichever thread.
-[[gnu::noinline]] void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace gannet {
 namespace {
@@ -179,14 +164,16 @@ TEST(Loader, RanksShareOneStream) {
   }
 }
 
+// In whichever thread.
 TEST(Loader, SteadyBatchesDoNotAllocate) {
+  if (!testing::counts_allocations()) GTEST_SKIP() << "a sanitizer has its own allocator";
   const TemporaryFolder folder;
   const auto dataset = std::make_shared<const Dataset>(write_dataset(folder, 300));
   Loader loader(dataset, {.batch = 64, .seed = 4, .flips = true});
   for (int i = 0; i < 10; ++i) loader.next();
-  const long before = allocations;
+  const long before = testing::allocations().own;
   for (int i = 0; i < 200; ++i) loader.next();
-  EXPECT_EQ(allocations - before, 0);
+  EXPECT_EQ(testing::allocations().own - before, 0);
 }
 
 TEST(Loader, StopsWithoutBeingRead) {
