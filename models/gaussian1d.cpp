@@ -13,11 +13,11 @@ namespace {
 std::vector<Key> keys() {
   using enum Key::Type;
   std::vector<Key> keys = {
-      {"model.data_mean", real, 3.0, "mean of p_data", -100, 100},
-      {"model.data_deviation", real, 0.7, "deviation of p_data", 0.01, 100},
+      {"model.data_mean", real, 1.0, "mean of p_data", -100, 100},
+      {"model.data_deviation", real, 0.5, "deviation of p_data", 0.01, 100},
       {"model.generator_features", integer, 16, "width of the generator's hidden layers", 1, 65536},
       {"model.generator_layers", integer, 2, "hidden layers of the generator", 1, 16},
-      {"model.discriminator_features", integer, 32, "width of the discriminator's hidden layers", 1, 65536},
+      {"model.discriminator_features", integer, 64, "width of the discriminator's hidden layers", 1, 65536},
       {"model.discriminator_layers", integer, 2, "hidden layers of the discriminator", 1, 16},
       {"model.latent", integer, 1, "z is a number", 1, 1},
       {"model.latent_distribution", text, "uniform", "of z, in [-1,1)", 0, 0, {"uniform"}},
@@ -27,19 +27,12 @@ std::vector<Key> keys() {
   return keys;
 }
 
-// Glorot & Bengio 2010 with the gain of tanh, 5/3: a generator at the start is as wide as z, not a spike.
-Initializer glorot(std::int64_t inputs, std::int64_t outputs) {
-  const float bound = 5.0f / 3.0f * std::sqrt(6.0f / static_cast<float>(inputs + outputs));
-  return {Initializer::Kind::uniform, -bound, bound};
-}
-
-Value perceptron(nn::Network& network, Value x, std::int64_t features, std::int64_t layers) {
+// torch.nn.Linear's start, but for the last layer, whose weights are `gain` times as large.
+Value perceptron(nn::Network& network, Value x, std::int64_t features, std::int64_t layers, float gain) {
   nn::Sequential main(network, "main", x);
-  for (std::int64_t layer = 0; layer < layers; ++layer) {
-    const std::int64_t inputs = main.value().shape()[1];
-    main.linear(features, glorot(inputs, features), nn::linear_default(inputs)).activation(nn::tanh);
-  }
-  return main.linear(1, glorot(features, 1), nn::linear_default(features)).value();
+  for (std::int64_t layer = 0; layer < layers; ++layer) main.linear(features).activation(nn::tanh);
+  const Initializer bias = nn::linear_default(features);
+  return main.linear(1, {bias.kind, gain * bias.a, gain * bias.b}, bias).value();
 }
 
 // The generator stands still during the head start; both rates decay, so that the players settle where the game does.
@@ -57,13 +50,13 @@ Value schedule(const Config& config, Tracer& tracer, const std::string& player, 
 Model trace(const Config& config, bool replay) {
   const auto mean = static_cast<float>(config.real("model.data_mean"));
   const auto deviation = static_cast<float>(config.real("model.data_deviation"));
-  const auto layers_of = [&](const std::string& player) {
-    return [features = config.integer("model." + player + "_features"), layers = config.integer("model." + player + "_layers")](
-               nn::Network& network, Value x) { return perceptron(network, x, features, layers); };
+  const auto perceptron_of = [&](const std::string& player, float gain) {
+    return [features = config.integer("model." + player + "_features"), layers = config.integer("model." + player + "_layers"),
+            gain](nn::Network& network, Value x) { return perceptron(network, x, features, layers, gain); };
   };
   Players players;
-  players.generator = layers_of("generator");
-  players.discriminator = layers_of("discriminator");
+  players.generator = perceptron_of("generator", 6);  // so that p_g starts about as wide as z, and not as a spike
+  players.discriminator = perceptron_of("discriminator", 1);
   players.sample = {1};
   players.real = [mean, deviation](Tracer& tracer, std::int64_t batch) {
     return tracer.normal("real", {batch, 1}, mean, deviation);

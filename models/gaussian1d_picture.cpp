@@ -162,10 +162,12 @@ void write_png(const fs::path& file, const Image& image) { atomic_write(file, en
 // Four frames that were drawn, side by side under their captions. Skipped while there are too few.
 void draw_strip(const fs::path& folder, const json& stages, std::int64_t head_start) {
   const auto step_of = [](const json& stage) { return stage.at("step").get<std::int64_t>(); };
-  // (b) is the last frame of the head start, (c) the one after it whose distance is closest to a half.
+  // (b) is the last frame of the head start, (c) the one after it that has come half of the way.
+  const auto from_half = [&](std::size_t i) {
+    return std::abs(stages[i].at("ks").get<double>() - stages[0].at("ks").get<double>() / 2);
+  };
   std::size_t b = 0, c = 0;
   for (std::size_t i = 1; i + 1 < stages.size(); ++i) {
-    const auto from_half = [&](std::size_t j) { return std::abs(stages[j].at("ks").get<double>() - 0.5); };
     if (step_of(stages[i]) <= head_start || b == 0)
       b = i;
     else if (c == 0 || from_half(i) < from_half(c))
