@@ -272,8 +272,10 @@ class BatchNormKernel final : public Kernel {
       mean[c] = static_cast<float>(means[c]);
       variance[c] = static_cast<float>(biased);
       channel_floats(arguments, slice, 0)[c] = mean[c];
-      channel_floats(arguments, slice, 1)[c] = static_cast<float>(gamma[c] * inverse_deviation(biased));
-      channel_floats(arguments, slice, 2)[c] = beta[c];
+      const double scale = gamma[c] * inverse_deviation(biased);
+      channel_floats(arguments, slice, 1)[c] = static_cast<float>(scale);
+      // With what rounding takes from the mean, which is much where the mean is far from 0.
+      channel_floats(arguments, slice, 2)[c] = static_cast<float>(beta[c] - (means[c] - mean[c]) * scale);
     }
   }
 
