@@ -144,19 +144,17 @@ std::string to_string(const Case& test) {
   return result + std::visit(Attributes{}, test.spec);
 }
 
-std::vector<Case> selected(std::vector<Case> cases) {
-  const char* only = std::getenv("GANNET_TEST_CASE");
-  const char* scale_text = std::getenv("GANNET_TEST_SCALE");
-  const double scale = scale_text == nullptr ? 1 : std::atof(scale_text);
-  GANNET_CHECK(scale > 0 && scale <= 1, "GANNET_TEST_SCALE is {}, not in (0,1]", scale);
-  std::vector<Case> result;
-  double share = 1;  // the first case is always among them
-  for (Case& test : cases) {
-    const bool turn = share >= 1;
-    share += turn ? scale - 1 : scale;
-    if (only != nullptr ? test.name == only : turn) result.push_back(std::move(test));
-  }
-  return result;
+Selection::Selection() {
+  if (const char* only = std::getenv("GANNET_TEST_CASE")) only_ = only;
+  if (const char* scale = std::getenv("GANNET_TEST_SCALE")) scale_ = std::atof(scale);
+  GANNET_CHECK(scale_ > 0 && scale_ <= 1, "GANNET_TEST_SCALE is {}, not in (0,1]", scale_);
+}
+
+bool Selection::takes(const std::string& name) {
+  if (!only_.empty()) return name == only_;
+  const bool turn = due_ >= 1;
+  due_ += turn ? scale_ - 1 : scale_;
+  return turn;
 }
 
 double rounded(double value, DType type) {

@@ -50,9 +50,17 @@ std::vector<Case> random_cases();
 std::vector<Case> copy_cases();
 std::vector<Case> concatenate_cases();
 
-// The share of cases that GANNET_TEST_SCALE (0 … 1; default 1) asks for, evenly spread, or the one that GANNET_TEST_CASE
-// names.
-std::vector<Case> selected(std::vector<Case> cases);
+// Which cases run: the share that GANNET_TEST_SCALE (0 … 1; default 1) asks for, evenly spread, or the one that
+// GANNET_TEST_CASE names.
+class Selection {
+ public:
+  Selection();
+  bool takes(const std::string& name);
+
+ private:
+  std::string only_;
+  double scale_ = 1, due_ = 1;  // the first case is always among them
+};
 
 // The inputs of a case, row-major, rounded to their types.
 std::vector<std::vector<double>> inputs_of(const Case& test);

@@ -98,7 +98,7 @@ std::vector<Case> convolution_cases() {
         for (const bool exact : {true, false})
           table.add([&](Draw& draw) { return convolution_case(draw, g, kind, type, exact); });
   for (const ConvolutionKind kind : kinds) {
-    table.add(400, [&](Draw& draw) {
+    table.add(700, [&](Draw& draw) {
       const DType type = draw.pick({DType::f32, DType::f32, DType::bf16});
       const bool exact = draw.chance(0.5);
       return convolution_case(draw, draw_geometry(draw), kind, type, exact);

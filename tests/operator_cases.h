@@ -22,6 +22,7 @@ struct Operand {
 
 struct OperatorCase {
   std::string function;  // of ops.h
+  std::string name;      // "conv_fprop 17"
   std::uint64_t seed = 0;
   std::vector<Operand> operands;
   // The function of x under test. `base` equals x but for numeric differentiation, which moves x alone: what a derivative

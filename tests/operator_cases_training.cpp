@@ -1,5 +1,5 @@
 // Cases of products, fused operators, random draws and updates; and graphs of many operators.
-#include <algorithm>
+#include <fmt/format.h>
 
 #include "engine/graph/ops.h"
 #include "tests/operator_cases.h"
@@ -214,6 +214,7 @@ OperatorCase random_graph_case(std::uint64_t seed, int length) {
   const Shape picture{n, side, side, channels}, filter{channels, 3, 3, channels};
   OperatorCase test;
   test.function = "random graph";
+  test.name = fmt::format("random graph {}", seed);
   test.seed = seed;
   test.operands = {{picture},
                    {picture},

@@ -18,21 +18,6 @@
 namespace gannet::tests {
 namespace {
 
-// `share` of the cases by GANNET_TEST_SCALE, or those whose seed GANNET_TEST_CASE names.
-std::vector<OperatorCase> selected(std::vector<OperatorCase> cases) {
-  const char* only = std::getenv("GANNET_TEST_CASE");
-  const char* scale_text = std::getenv("GANNET_TEST_SCALE");
-  const double scale = scale_text == nullptr ? 1 : std::atof(scale_text);
-  std::vector<OperatorCase> result;
-  double share = 1;
-  for (OperatorCase& test : cases) {
-    const bool turn = share >= 1;
-    share += turn ? scale - 1 : scale;
-    if (only != nullptr ? fmt::format("{}", test.seed) == only : turn) result.push_back(std::move(test));
-  }
-  return result;
-}
-
 // The values of a graph's inputs, by name; a program is fed from them.
 class Feed {
  public:
@@ -168,15 +153,6 @@ class Differences {
   Values v_;
 };
 
-std::set<std::string>& names_seen() {
-  static std::set<std::string> names;
-  return names;
-}
-
-void note_operators(const Graph& graph) {
-  for (const Node& node : graph.nodes()) names_seen().insert(node.op->name());
-}
-
 void check_derivatives(const OperatorCase& test, kernels::Backend& reference) {
   Feed feed(test.seed);
   Traced traced(test, feed);
@@ -184,7 +160,6 @@ void check_derivatives(const OperatorCase& test, kernels::Backend& reference) {
   Differences differences(traced, feed);
   differences.add("first", [&](std::span<const Value> at) { return traced.loss(traced.results(at)); });
   differences.add("second", [&](std::span<const Value> at) { return traced.weighted(traced.gradient(at)); });
-  note_operators(traced.graph);
   State state(reference, 1);
   Program program(traced.graph, state, {.fuse = false, .layouts = false, .guard_bytes = 64});
   for (int direction = 0; direction < 2; ++direction) {
@@ -252,7 +227,6 @@ void check_programs(const OperatorCase& test, kernels::Backend& cpu, kernels::Ba
     const Values second = grad(traced.weighted(first), traced.moving_of(traced.x));
     for (std::size_t i = 0; i < second.size(); ++i) traced.graph.output(fmt::format("second gradient {}", i), second[i]);
   }
-  note_operators(traced.graph);
   bool intact = true;
   const Outputs plain = outputs_of(traced.graph, reference, feed, {.fuse = false, .layouts = false, .guard_bytes = 64}, intact);
   ASSERT_TRUE(intact);
@@ -270,7 +244,9 @@ void check_programs(const OperatorCase& test, kernels::Backend& cpu, kernels::Ba
 
 TEST(Operators, DerivativesEqualDifferences) {
   const auto reference = kernels::make_reference_backend();
-  for (const OperatorCase& test : selected(operator_cases())) {
+  Selection selection;
+  for (const OperatorCase& test : operator_cases()) {
+    if (!selection.takes(test.name)) continue;
     SCOPED_TRACE(to_string(test));
     check_derivatives(test, *reference);
     if (::testing::Test::HasFatalFailure()) return;
@@ -280,7 +256,9 @@ TEST(Operators, DerivativesEqualDifferences) {
 TEST(Operators, ProgramsEqualReference) {
   const auto reference = kernels::make_reference_backend();
   const auto cpu = kernels::make_cpu_backend(2);
-  for (const OperatorCase& test : selected(operator_cases())) {
+  Selection selection;
+  for (const OperatorCase& test : operator_cases()) {
+    if (!selection.takes(test.name)) continue;
     SCOPED_TRACE(to_string(test));
     check_programs(test, *cpu, *reference);
     if (::testing::Test::HasFailure()) return;
@@ -292,7 +270,9 @@ TEST(Operators, RandomGraphsEqualReference) {
   const auto cpu = kernels::make_cpu_backend(2);
   std::vector<OperatorCase> cases;
   for (int i = 0; i < 80; ++i) cases.push_back(random_graph_case(static_cast<std::uint64_t>(1000 + i), 2 + i % 12));
-  for (const OperatorCase& test : selected(cases)) {
+  Selection selection;
+  for (const OperatorCase& test : cases) {
+    if (!selection.takes(test.name)) continue;
     SCOPED_TRACE(to_string(test));
     check_programs(test, *cpu, *reference);
     if (::testing::Test::HasFailure()) return;
@@ -303,7 +283,9 @@ TEST(Operators, RandomGraphsEqualReference) {
 TEST(Operators, FusedEqualTheirCompositions) {
   const auto reference = kernels::make_reference_backend();
   std::set<std::string> fused;
-  for (const OperatorCase& test : selected(operator_cases())) {
+  Selection selection;
+  for (const OperatorCase& test : operator_cases()) {
+    if (!selection.takes(test.name)) continue;
     SCOPED_TRACE(to_string(test));
     Feed feed(test.seed);
     Traced traced(test, feed);
@@ -361,7 +343,7 @@ TEST(Operators, NoneIsMissing) {
       traced.gradient(traced.x);
     else
       traced.results(traced.x);
-    note_operators(traced.graph);
+    for (const Node& node : traced.graph.nodes()) names.insert(node.op->name());
   }
   const std::string header = text_of("engine/graph/ops.h");
   const std::regex function(R"(\n(?:Value|\w+Result|std::vector<Value>) (\w+)\()");
@@ -383,14 +365,14 @@ TEST(Operators, NoneIsMissing) {
       const std::string body = (*match)[1];
       for (std::sregex_iterator name(body.begin(), body.end(), literal); name != end; ++name) {
         ++defined;
-        EXPECT_TRUE(names_seen().contains((*name)[1])) << "no case traces " << (*name)[1];
+        EXPECT_TRUE(names.contains((*name)[1])) << "no case traces " << (*name)[1];
       }
     }
   }
   EXPECT_GE(defined, 20);
   for (int op = 0; op <= static_cast<int>(kernels::PointwiseOp::leaky_step); ++op) {
     const std::string name = kernels::name_of(static_cast<kernels::PointwiseOp>(op));
-    EXPECT_TRUE(names_seen().contains(name)) << "no case traces " << name;
+    EXPECT_TRUE(names.contains(name)) << "no case traces " << name;
   }
 }
 
