@@ -15,7 +15,7 @@ std::vector<Key> keys() {
   std::vector<Key> keys = {
       {"model.data_mean", real, 1.0, "mean of p_data", -100, 100},
       {"model.data_deviation", real, 0.5, "deviation of p_data", 0.01, 100},
-      {"model.generator_features", integer, 16, "width of the generator's hidden layers", 1, 65536},
+      {"model.generator_features", integer, 32, "width of the generator's hidden layers", 1, 65536},
       {"model.generator_layers", integer, 2, "hidden layers of the generator", 1, 16},
       {"model.discriminator_features", integer, 64, "width of the discriminator's hidden layers", 1, 65536},
       {"model.discriminator_layers", integer, 2, "hidden layers of the discriminator", 1, 16},
