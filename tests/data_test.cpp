@@ -71,7 +71,7 @@ class Prepare : public ::testing::Test {
   // The message of a refusal, which must leave no file behind.
   std::string refusal(const PrepareOptions& options) const {
     const std::size_t before = folder.files();
-    const std::string message = message_of<InputError>([&] { prepare(options); });
+    std::string message = message_of<InputError>([&] { prepare(options); });
     EXPECT_EQ(folder.files(), before);
     return message;
   }

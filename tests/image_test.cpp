@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
+#include <cmath>
 #include <functional>
 #include <random>
 
@@ -19,7 +19,7 @@ using Pixel = std::vector<int>;
 int grey(int y, int x) { return 5 * (8 * y + x); }
 Pixel rgb(int y, int x) { return {grey(y, x), 255 - grey(y, x), 30 * x}; }
 Pixel on_white(Pixel pixel, int alpha) {
-  for (int& value : pixel) value = static_cast<int>(255 + (value - 255) * alpha / 255.0 + 0.5);
+  for (int& value : pixel) value = static_cast<int>(std::lround(255 + (value - 255) * alpha / 255.0));
   return pixel;
 }
 
@@ -67,8 +67,8 @@ TEST(DecodeJpeg, GreyColourAndProgressive) {
     ASSERT_EQ(image.width, 16) << name;
     ASSERT_EQ(image.channels, std::string_view(name) == "grey.jpg" ? 1 : 3) << name;
     Image expected(12, 16, 3);
-    for (int i = 0; i < 12 * 16; ++i) {
-      std::uint8_t* pixel = &expected.pixels[static_cast<std::size_t>(3 * i)];
+    for (std::size_t i = 0; i < 12 * 16; ++i) {
+      std::uint8_t* pixel = &expected.pixels[3 * i];
       pixel[0] = static_cast<std::uint8_t>(10 * (i % 16));
       pixel[1] = static_cast<std::uint8_t>(20 * (i / 16));
       pixel[2] = 100;
@@ -157,9 +157,9 @@ TEST(Resize, EqualsPillow) {
                      77,  71, 71, 65,  59,  53,  47,  47,  41, 80,  127, 127, 174, 221, 12,  59,  59,  106}},
   };
   Image image(5, 7, 1);
-  for (int y = 0; y < 5; ++y) {
-    for (int x = 0; x < 7; ++x) {
-      image.pixels[static_cast<std::size_t>(y * 7 + x)] = static_cast<std::uint8_t>(37 * y * y + 91 * x + 53 * x * y);
+  for (std::size_t y = 0; y < 5; ++y) {
+    for (std::size_t x = 0; x < 7; ++x) {
+      image.pixels[y * 7 + x] = static_cast<std::uint8_t>(37 * y * y + 91 * x + 53 * x * y);
     }
   }
   for (const Case& one : cases) {

@@ -109,7 +109,7 @@ std::filesystem::path find_labels(const std::filesystem::path& images) {
   if (const std::size_t rank = name.rfind("idx3"); rank != std::string::npos) name.replace(rank, 4, "idx1");
   const std::string plain = name.ends_with(".gz") ? name.substr(0, name.size() - 3) : name;
   for (const std::string& candidate : {name, plain, plain + ".gz"}) {
-    if (const auto path = images.parent_path() / candidate; std::filesystem::is_regular_file(path)) return path;
+    if (auto path = images.parent_path() / candidate; std::filesystem::is_regular_file(path)) return path;
   }
   return {};
 }

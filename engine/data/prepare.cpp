@@ -4,8 +4,8 @@
 #include <array>
 #include <atomic>
 #include <exception>
+#include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <thread>
 
 #include "engine/data/image.h"
@@ -155,7 +155,7 @@ BadPictures write_dataset(const PrepareOptions& options, const Source& source, c
   if (!labels.empty()) metadata["classes"] = nlohmann::json(source.classes).dump();
 
   // Whether the pictures are alike, and of what shape, shows with the first good one.
-  std::optional<SafetensorsWriter> writer;
+  std::unique_ptr<SafetensorsWriter> writer;
   std::size_t images_at = 0;
   const auto start = [&](const Image& image) {
     const auto count = static_cast<std::int64_t>(chosen.size());
@@ -173,7 +173,7 @@ BadPictures write_dataset(const PrepareOptions& options, const Source& source, c
     if (!captions.empty()) declare("captions", DType::u8, {offsets.back()}, std::as_bytes(std::span(blob)));
     images_at = tensors.size();
     tensors.push_back({"images", DType::u8, summary.images});
-    writer.emplace(options.out, tensors, metadata);
+    writer = std::make_unique<SafetensorsWriter>(options.out, tensors, metadata);
     for (std::size_t i = 0; i < contents.size(); ++i) writer->append(i, contents[i]);
   };
 
@@ -188,7 +188,7 @@ BadPictures write_dataset(const PrepareOptions& options, const Source& source, c
         bad.emplace_back(first + i, made[i].bad);
       }
       if (!bad.empty()) continue;
-      if (!writer) {
+      if (writer == nullptr) {
         start(image);
         group = std::clamp<std::size_t>((std::size_t{64} << 20) / image.pixels.size(), 16, 4096);
       }

@@ -73,8 +73,8 @@ Weights weights_of(ResizeFilter filter, int input, int output) {
   std::vector<double> row(std::size_t(weights.taps));
   for (int x = 0; x < output; ++x) {
     const double centre = (x + 0.5) * scale;
-    const int first = std::max(static_cast<int>(centre - reach + 0.5), 0);
-    const int count = std::min(static_cast<int>(centre + reach + 0.5), input) - first;
+    const int first = std::max(static_cast<int>(std::floor(centre - reach + 0.5)), 0);
+    const int count = std::min(static_cast<int>(std::floor(centre + reach + 0.5)), input) - first;
     double sum = 0;
     for (int i = 0; i < count; ++i) {
       row[std::size_t(i)] = weight(filter, (first + i - centre + 0.5) * (1 / stretch));
