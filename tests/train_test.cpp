@@ -1,6 +1,7 @@
 // Whole trainings: resuming bit for bit, stopping, refusing, warning, and what a run leaves behind.
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 #include <fstream>
 #include <sstream>
@@ -139,6 +140,40 @@ TEST_F(Training, StopsAtWhatIsNotFinite) {
   EXPECT_NE(message.find("not finite"), message.npos) << message;
   EXPECT_NE(read_file(run / "log.txt").find("error: " + message), std::string::npos);
   EXPECT_EQ(contents(run / "checkpoints"), before);
+}
+
+// A limit on the size of files does to a run what a full disk does.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{bytes, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() { ::setrlimit(RLIMIT_FSIZE, &before_); }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(Training, AFullDiskLeavesEarlierCheckpointsWhole) {
+  nlohmann::json configuration = tiny("dcgan", data, 4);
+  const fs::path run = folder / "run";
+  ASSERT_EQ((Train{configuration, run}()), 0);
+  const auto before = contents(run / "checkpoints");
+  configuration["train"].update({{"steps", 8}, {"checkpoint_every", 2}});
+  const Train resume{.configuration = configuration, .out = run, .resume = true};
+  {
+    const FileSizeLimit limit(fs::file_size(run / checkpoint_name(4)) / 2);
+    const std::string message = runtime_error([&] { resume(); });
+    EXPECT_NE(message.find("step_00000006.safetensors"), message.npos) << message;
+    EXPECT_NE(message.find("File too large"), message.npos) << message;
+  }
+  EXPECT_EQ(contents(run / "checkpoints"), before) << "nor is there half a file";
+  EXPECT_EQ(resume(), 0) << "and with more space the run goes on";
+  EXPECT_EQ(metrics_of(run).size(), 8u);
 }
 
 // Weights with one NaN: the first step must say where it is, before any optimizer has spread it.

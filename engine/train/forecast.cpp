@@ -1,12 +1,24 @@
 #include "engine/train/forecast.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
+
+#include "engine/train/process_memory.h"
 
 namespace gannet {
 namespace {
 
-constexpr std::size_t loader_slots = 3;  // being read, ready, being filled
+constexpr std::size_t loader_slots = 3;      // being read, ready, being filled
+constexpr std::size_t fault_around = 65536;  // a page fault maps the cached pages around it, too
+constexpr std::size_t first_run = 5 << 20;   // code and stacks that are touched when programs, loader and files first run
+
+// How much of a mapped dataset is resident after so many draws of samples.
+std::size_t touched_bytes(std::size_t dataset_bytes, double draws, std::size_t sample_bytes) {
+  if (dataset_bytes == 0) return 0;
+  const auto bytes = static_cast<double>(dataset_bytes);
+  return static_cast<std::size_t>(bytes * -std::expm1(-draws * static_cast<double>(sample_bytes + fault_around) / bytes));
+}
 
 std::int64_t count_parameters(const State& state, const std::vector<std::string>& names) {
   std::int64_t count = 0;
@@ -30,20 +42,20 @@ std::string format_bytes(double bytes) {
   return fmt::format("{:.{}f} {}", bytes, unit == 0 ? 0 : 1, units[unit]);
 }
 
-MemoryForecast forecast_memory(const Step& step, const Sampler* sampler, std::size_t baseline, std::size_t dataset_bytes) {
+MemoryForecast forecast_memory(const Step& step, const Sampler* sampler, std::size_t dataset_bytes, std::int64_t steps) {
   MemoryForecast memory;
-  memory.baseline = baseline;
   memory.state = step.state().bytes();
-  std::size_t batch_bytes = 0;
+  memory.process = std::max(resident_bytes(), memory.state) - memory.state + first_run;
   for (const Step::Part& part : step.parts()) {
     memory.arena += part.program.report().arena_bytes;
     memory.inputs += part.program.report().input_bytes;
-    if (part.program.has_input("real")) {
-      const TensorType& real = part.program.input_type("real");
-      batch_bytes = static_cast<std::size_t>(real.shape.elements()) * size_of(real.type);
-    }
+    if (!part.program.has_input("real")) continue;
+    const Shape& real = part.program.input_type("real").shape;
+    const auto batch_bytes = static_cast<std::size_t>(real.elements());
+    memory.data = loader_slots * batch_bytes;
+    const double draws = static_cast<double>(steps) * part.repeats * static_cast<double>(real[0]);
+    memory.data += touched_bytes(dataset_bytes, draws, batch_bytes / static_cast<std::size_t>(real[0]));
   }
-  memory.loader = loader_slots * batch_bytes + dataset_bytes;
   // A checkpoint copies a tensor at a time, once as it lies and once in PyTorch's order.
   for (const Variable& variable : step.state().variables())
     memory.staging = std::max(memory.staging, 2 * sizeof(float) * static_cast<std::size_t>(variable.type.shape.elements()));
@@ -52,7 +64,7 @@ MemoryForecast forecast_memory(const Step& step, const Sampler* sampler, std::si
     memory.inputs += sampler->program().report().input_bytes;
     const auto count = static_cast<std::size_t>(step.config().integer("train.sample_count"));
     const std::size_t samples = count * static_cast<std::size_t>(sampler->shape().elements());
-    memory.staging = std::max(memory.staging, samples * (sizeof(float) + 2) + count * sizeof(float));
+    memory.staging = std::max(memory.staging, samples * (sizeof(float) + 2));
   }
   return memory;
 }
@@ -80,8 +92,8 @@ std::vector<std::string> describe_plan(const Step& step, const Sampler* sampler,
   const auto size = [](std::size_t bytes) { return format_bytes(static_cast<double>(bytes)); };
   lines.push_back(
       fmt::format("memory       {} forecast: process {}, state {}, intermediate values {}, inputs {}, data {}, staging {}",
-                  size(memory.total()), size(memory.baseline), size(memory.state), size(memory.arena), size(memory.inputs),
-                  size(memory.loader), size(memory.staging)));
+                  size(memory.total()), size(memory.process), size(memory.state), size(memory.arena), size(memory.inputs),
+                  size(memory.data), size(memory.staging)));
   return lines;
 }
 

@@ -60,7 +60,6 @@ class Trainer {
         config_(options.config),
         backend_(backend),
         stop_(stop),
-        baseline_(resident_bytes()),
         resumed_(checkpoint_to_resume(options)),
         dataset_(open_dataset(options)),
         step_(options.family, config_, backend, !options.replay.empty()),
@@ -69,12 +68,15 @@ class Trainer {
   int run() {
     load_weights();
     first_ = resumed_ ? resumed_->info().step : 0;
+    const std::uint64_t position = resumed_ ? resumed_->info().position : 0;
+    resumed_.reset();  // its file need not stay mapped
     const std::int64_t total = config_.integer("train.steps");
     GANNET_CHECK(first_ <= total, "{}: the run has made {} steps already; train.steps (--steps) is {} in all",
                  options_.out.string(), first_, total);
-    make_feed();
     plan_samples();
-    resumed_.reset();  // its file need not stay mapped
+    const std::size_t dataset_bytes = dataset_ ? static_cast<std::size_t>(fs::file_size(dataset_->path())) : 0;
+    forecast_ = forecast_memory(step_, sampler_ ? &*sampler_ : nullptr, dataset_bytes, total - first_);
+    make_feed(position);
     open_folder();
     if (first_ == total) {
       log_.line(fmt::format("all {} steps are made: nothing to do", total));
@@ -109,11 +111,11 @@ class Trainer {
     start_averages(step_.state());
   }
 
-  void make_feed() {
+  void make_feed(std::uint64_t position) {
     if (!options_.replay.empty())
       feed_.emplace(step_, options_.replay);
     else
-      feed_.emplace(step_, dataset_, resumed_ ? resumed_->info().position : 0);
+      feed_.emplace(step_, dataset_, position);
   }
 
   // The grid's noise is the same at every step, and after resuming.
@@ -132,8 +134,6 @@ class Trainer {
     metrics_.emplace(folder_->metrics(), first_);
     events_.emplace(folder_->path(), options_.resume ? first_ + 1 : 0);
     log_.line(fmt::format("{}: {} on {}", folder_->path().string(), options_.family.name, backend_.name()));
-    const std::size_t dataset_bytes = dataset_ ? static_cast<std::size_t>(fs::file_size(dataset_->path())) : 0;
-    forecast_ = forecast_memory(step_, sampler_ ? &*sampler_ : nullptr, baseline_, dataset_bytes);
     for (const std::string& line : describe_plan(step_, sampler_ ? &*sampler_ : nullptr, forecast_)) log_.line(line);
     if (options_.resume) log_.line(fmt::format("goes on after step {}", first_));
   }
@@ -208,9 +208,9 @@ class Trainer {
   }
 
   int finish(std::int64_t made, int signal) {
-    const std::size_t peak = peak_resident_bytes(), total = forecast_.total();
-    log_.line(fmt::format("memory       {} at most, {:+.1f} % of the forecast", format_bytes(static_cast<double>(peak)),
-                          100 * (static_cast<double>(peak) / static_cast<double>(total) - 1)));
+    const auto peak = static_cast<double>(peak_resident_bytes()), total = static_cast<double>(forecast_.total());
+    const std::string share = signal == 0 ? fmt::format(" ({:+.1f} %)", 100 * (peak / total - 1)) : "";  // of all steps
+    log_.line(fmt::format("memory       {} at most, forecast {}{}", format_bytes(peak), format_bytes(total), share));
     if (signal != 0)
       log_.line(fmt::format("stopped by {} after step {}; --resume goes on", signal == SIGINT ? "SIGINT" : "SIGTERM", made));
     else
@@ -222,7 +222,6 @@ class Trainer {
   const Config& config_;
   kernels::Backend& backend_;
   StopSignal& stop_;
-  std::size_t baseline_;
   std::optional<Checkpoint> resumed_;
   std::shared_ptr<const Dataset> dataset_;
   Step step_;
@@ -248,7 +247,6 @@ int train(const TrainOptions& options, kernels::Backend& backend, StopSignal& st
 }
 
 std::vector<std::string> dry_run(const TrainOptions& options, kernels::Backend& backend) {
-  const std::size_t baseline = resident_bytes();
   Step step(options.family, options.config, backend, !options.replay.empty());
   std::optional<Sampler> sampler;
   if (!step.model().draw)
@@ -256,7 +254,7 @@ std::vector<std::string> dry_run(const TrainOptions& options, kernels::Backend& 
   const std::string& data = options.config.text("data.file");
   const std::size_t dataset_bytes = data.empty() ? 0 : static_cast<std::size_t>(fs::file_size(Dataset(data).path()));
   const Sampler* planned = sampler ? &*sampler : nullptr;
-  return describe_plan(step, planned, forecast_memory(step, planned, baseline, dataset_bytes));
+  return describe_plan(step, planned, forecast_memory(step, planned, dataset_bytes, options.config.integer("train.steps")));
 }
 
 }  // namespace gannet

@@ -1,11 +1,13 @@
-// gannet: the command. Exit codes: 0 done, 1 failed at run time, 2 bad usage, configuration or input, 128 + N stopped by signal
-// N.
+// gannet: the command. Exit codes: 0 done, 1 failed at run time, 2 bad usage, configuration or input, 128 + N stopped by a
+// signal.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <new>
 
+#include "engine/train/nearest.h"
 #include "kernels/check.h"
 #include "tools/gannet/command.h"
 
@@ -15,6 +17,16 @@ int fail(int code, std::string_view message) {
   std::fflush(stdout);
   fmt::print(stderr, "gannet: error: {}\n", message);
   return code;
+}
+
+// "trian" is a command that there is not, which says more than that one is required.
+std::string usage_error(const CLI::App& app, std::string_view first, const CLI::ParseError& error) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
+  if (first.empty() || first.starts_with('-') || std::find(names.begin(), names.end(), first) != names.end())
+    return fmt::format("{} (gannet --help, gannet COMMAND --help)", error.what());
+  return fmt::format("there is no command '{}'; the nearest is '{}' ({})", first, gannet::nearest(first, names),
+                     fmt::join(names, ", "));
 }
 
 int run(int argc, char** argv) {
@@ -38,7 +50,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& asked) {  // --help, --version
     return app.exit(asked);
   } catch (const CLI::ParseError& error) {
-    return fail(2, fmt::format("{} (gannet --help, gannet COMMAND --help)", error.what()));
+    return fail(2, usage_error(app, argc > 1 ? argv[1] : "", error));
   }
   const int code = chosen();
   if (std::fflush(stdout) != 0) return fail(1, "cannot write to the standard output");

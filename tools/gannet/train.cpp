@@ -44,20 +44,23 @@ int run(const Options& options) {
   return 0;
 }
 
+// "what it is (its choices) [its default]"
+std::string describe(const Key& key) {
+  std::string text = key.help;
+  if (!key.choices.empty()) text += fmt::format(" ({})", fmt::join(key.choices, ", "));
+  return key.initial.is_null() ? text : fmt::format("{} [{}]", text, key.initial.dump());
+}
+
 // Families and ready configurations, so that the help is complete without the README.
 std::string footer() {
   std::string text = "Families:\n";
   for (const Family& family : models::families()) text += fmt::format("  {:<12}{}\n", family.name, family.summary);
   text += fmt::format("Ready configurations: {}\n", fmt::join(models::ready_names(), ", "));
   text += "Keys that every configuration has (--set KEY=VALUE):\n";
-  for (const Key& key : common_keys())
-    text += fmt::format("  {:<40}{}{}\n", key.path, key.help,
-                        key.initial.is_null() ? "" : fmt::format(" [{}]", key.initial.dump()));
+  for (const Key& key : common_keys()) text += fmt::format("  {:<40}{}\n", key.path, describe(key));
   text += "and those of a family:\n";
   for (const Family& family : models::families())
-    for (const Key& key : family.keys)
-      text += fmt::format("  {:<12}{:<32}{}{}\n", family.name, key.path, key.help,
-                          key.initial.is_null() ? "" : fmt::format(" [{}]", key.initial.dump()));
+    for (const Key& key : family.keys) text += fmt::format("  {:<12}{:<32}{}\n", family.name, key.path, describe(key));
   text += "SIGINT and SIGTERM end the step, save and exit; --resume then goes on as if nothing had been.";
   return text;
 }
