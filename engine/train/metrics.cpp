@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cmath>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -38,7 +39,11 @@ void MetricsFile::begin(std::int64_t step) {
 }
 
 void MetricsFile::figure(std::string_view name, double value) {
-  fmt::format_to(std::back_inserter(line_), ",\"{}\":{:.9g}", name, value);
+  const auto out = std::back_inserter(line_);
+  if (std::isfinite(value))
+    fmt::format_to(out, ",\"{}\":{:.9g}", name, value);
+  else
+    fmt::format_to(out, ",\"{}\":null", name);  // JSON has no other word for it
 }
 
 void MetricsFile::end() {

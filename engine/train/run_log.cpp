@@ -1,6 +1,7 @@
 #include "engine/train/run_log.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <ctime>
@@ -46,6 +47,9 @@ void RunLog::progress_line(std::string_view text) {
 }
 
 void RunLog::progress(std::string_view text) {
+  winsize window{};
+  if (::ioctl(::fileno(out_), TIOCGWINSZ, &window) == 0 && window.ws_col > 1)
+    text = text.substr(0, window.ws_col - 1u);  // a line that wraps could not be replaced
   std::fprintf(out_, "\r%.*s\x1b[K", static_cast<int>(text.size()), text.data());
   std::fflush(out_);
   shown_ = true;

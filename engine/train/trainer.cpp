@@ -135,6 +135,7 @@ class Trainer {
     events_.emplace(folder_->path(), options_.resume ? first_ + 1 : 0);
     log_.line(fmt::format("{}: {} on {}", folder_->path().string(), options_.family.name, backend_.name()));
     for (const std::string& line : describe_plan(step_, sampler_ ? &*sampler_ : nullptr, forecast_)) log_.line(line);
+    if (config_.text("train.precision") == "tf32") log_.line("tf32 is an arithmetic of GPUs: here it is fp32");
     if (options_.resume) log_.line(fmt::format("goes on after step {}", first_));
   }
 
@@ -189,12 +190,20 @@ class Trainer {
       std::string line = fmt::format("step {}:", made);
       for (const auto& [name, value] : extra_) line += fmt::format(" {} {:.4f}", name, value);
       log_.line(line);
+      if (fs::exists(folder_->sample(made))) {
+        const MappedFile png(folder_->sample(made));
+        show_picture(made, decode_image(png.bytes()), png.bytes());
+      }
       return;
     }
     const Image grid = sample_grid(sampler_->draw(latents_), sampler_->shape());
     const std::vector<std::byte> png = encode_png(grid);
     atomic_write(folder_->sample(made), png);
-    events_->image("samples", made, grid.height, grid.width, grid.channels,
+    show_picture(made, grid, png);
+  }
+
+  void show_picture(std::int64_t made, const Image& picture, std::span<const std::byte> png) {
+    events_->image("samples", made, picture.height, picture.width, picture.channels,
                    {reinterpret_cast<const char*>(png.data()), png.size()});
   }
 
