@@ -1,5 +1,7 @@
 #include "kernels/cpu/onednn.h"
 
+#include <omp.h>
+
 #include <cstring>
 
 #include "kernels/check.h"
@@ -46,6 +48,23 @@ dnnl::algorithm library_algorithm(Activation::Kind kind) {
   }
   return dnnl::algorithm::undef;
 }
+
+// The library plans for the threads it sees when a primitive is made and runs on those it sees when it is executed. They are
+// a setting of the calling thread, so that another caller, or another backend, may have changed it in between.
+class ThreadsAsPlanned {
+ public:
+  explicit ThreadsAsPlanned(int planned) : found_(omp_get_max_threads()), planned_(planned) {
+    if (found_ != planned_) omp_set_num_threads(planned_);
+  }
+  ~ThreadsAsPlanned() {
+    if (found_ != planned_) omp_set_num_threads(found_);
+  }
+  ThreadsAsPlanned(const ThreadsAsPlanned&) = delete;
+  ThreadsAsPlanned& operator=(const ThreadsAsPlanned&) = delete;
+
+ private:
+  int found_, planned_;
+};
 
 }  // namespace
 
@@ -120,7 +139,7 @@ void rethrow(const dnnl::error& error, const KernelSpec& spec) {
 }
 
 PrimitiveSequence::PrimitiveSequence(KernelSpec spec)
-    : spec_(std::move(spec)), engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {}
+    : spec_(std::move(spec)), engine_(dnnl::engine::kind::cpu, 0), stream_(engine_), threads_(omp_get_max_threads()) {}
 
 Place PrimitiveSequence::reserve(const memory::desc& desc) {
   constexpr std::size_t alignment = 64;
@@ -170,6 +189,7 @@ void PrimitiveSequence::add_epilogue(const memory::desc& picture, Place place, b
 }
 
 void PrimitiveSequence::run(const Arguments& arguments) {
+  const ThreadsAsPlanned threads(threads_);
   try {
     for (Step& step : steps_) {
       for (Binding& binding : step.bindings) {

@@ -86,6 +86,7 @@ class PrimitiveSequence final : public Kernel {
   KernelSpec spec_;
   dnnl::engine engine_;
   dnnl::stream stream_;
+  int threads_;
   std::vector<Step> steps_;
   std::size_t workspace_bytes_ = 0;
   int reorders_ = 0;
