@@ -223,7 +223,7 @@ double Gaussian::cumulative(double x) const { return std::erfc((mean - x) / (dev
 
 LineMeasurement measure_line(const Gaussian& data, const LineFunction& generator, const LineFunction& discriminator) {
   LineMeasurement m;
-  m.x = even(std::min(data.mean - 4 * data.deviation, -1.0), std::max(data.mean + 4 * data.deviation, 1.0), grid_points);
+  m.x = even(std::min(data.mean - 4 * data.deviation, -2.0), std::max(data.mean + 4 * data.deviation, 2.0), grid_points);
   m.d = discriminator(m.x);
   const std::vector<double> image = generator(even(-1, 1, latent_points));
   m.p_g = image_density(image, m.x);
