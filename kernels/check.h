@@ -23,8 +23,8 @@ class RuntimeError : public std::runtime_error {
 }  // namespace gannet
 
 // Throws InputError with the formatted message when the condition does not hold.
-#define GANNET_CHECK(condition, ...)                           \
-  do {                                                         \
-    if (!(condition)) [[unlikely]]                             \
+#define GANNET_CHECK(condition, ...)                          \
+  do {                                                        \
+    if (!(condition)) [[unlikely]]                            \
       throw ::gannet::InputError(::fmt::format(__VA_ARGS__)); \
   } while (false)

@@ -18,7 +18,9 @@ double flops(const Reduction& spec) { return flops(spec.chain) + static_cast<dou
 double flops(const BatchNorm& spec) { return (spec.kind == BatchNorm::Kind::forward ? 7 : 12) * count(spec.x); }
 double flops(const SigmoidBce& spec) { return 8 * count(spec.logits); }
 double flops(const OptimizerUpdate& spec) {
-  const double per_element = spec.kind == OptimizerUpdate::Kind::adam ? 12 : spec.kind == OptimizerUpdate::Kind::rmsprop ? 8 : 4;
+  const double per_element = spec.kind == OptimizerUpdate::Kind::adam      ? 12
+                             : spec.kind == OptimizerUpdate::Kind::rmsprop ? 8
+                                                                           : 4;
   double elements = 0;
   for (const TensorDesc& parameter : spec.parameters) elements += count(parameter);
   return per_element * elements;

@@ -16,7 +16,8 @@ namespace gannet::kernels {
 // then nothing is updated (the outputs equal the inputs).
 //   adam:    moments exp_avg, exp_avg_sq            (Kingma & Ba 2015, bias-corrected, epsilon outside the root)
 //   rmsprop: moments square_avg [, momentum_buffer when momentum > 0]
-//   sgd:     moments [momentum_buffer when momentum > 0]   (torch.optim.SGD: buffer = momentum * buffer + g, first step buffer = g)
+//   sgd:     moments [momentum_buffer when momentum > 0]   (torch.optim.SGD: buffer = momentum * buffer + g;
+//            first step: buffer = g)
 struct OptimizerUpdate {
   enum class Kind : std::uint8_t { adam, rmsprop, sgd };
   Kind kind = Kind::adam;
@@ -25,8 +26,8 @@ struct OptimizerUpdate {
   float alpha = 0.99f;                 // rmsprop
   float momentum = 0;                  // rmsprop, sgd
   float epsilon = 1e-8f;
-  float weight_decay = 0;              // added to the gradient as weight_decay * parameter
-  int moments() const;                 // tensors of state per parameter
+  float weight_decay = 0;  // added to the gradient as weight_decay * parameter
+  int moments() const;     // tensors of state per parameter
 };
 
 // Exponential moving average: inputs per tensor: average, parameter -> average = decay * average + (1 - decay) * parameter.

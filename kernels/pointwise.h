@@ -11,14 +11,26 @@ namespace gannet::kernels {
 
 // Arithmetic is fp32 whatever the storage (the reference backend computes in double).
 enum class PointwiseOp : std::uint8_t {
-  constant,         // alpha (no operand)
-  affine,           // alpha * a + beta
-  add, subtract, multiply, divide, maximum, minimum,
-  greater,          // a > b ? 1 : 0
-  exp, log, sqrt, tanh, sigmoid, abs, sign, reciprocal,
-  softplus,         // log(1 + e^a), stable for any a
-  leaky_relu,       // a > 0 ? a : alpha * a
-  leaky_step,       // a > 0 ? 1 : alpha   (the slope of leaky_relu; equal at a and at leaky_relu(a))
+  constant,  // alpha (no operand)
+  affine,    // alpha * a + beta
+  add,
+  subtract,
+  multiply,
+  divide,
+  maximum,
+  minimum,
+  greater,  // a > b ? 1 : 0
+  exp,
+  log,
+  sqrt,
+  tanh,
+  sigmoid,
+  abs,
+  sign,
+  reciprocal,
+  softplus,    // log(1 + e^a), stable for any a
+  leaky_relu,  // a > 0 ? a : alpha * a
+  leaky_step,  // a > 0 ? 1 : alpha   (the slope of leaky_relu; equal at a and at leaky_relu(a))
 };
 int operands_of(PointwiseOp op);  // 0, 1 or 2
 const char* name_of(PointwiseOp op);

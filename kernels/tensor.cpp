@@ -9,21 +9,30 @@ namespace gannet {
 std::size_t size_of(DType type) {
   switch (type) {
     case DType::f32:
-    case DType::i32: return 4;
-    case DType::bf16: return 2;
-    case DType::f64: return 8;
-    case DType::u8: return 1;
+    case DType::i32:
+      return 4;
+    case DType::bf16:
+      return 2;
+    case DType::f64:
+      return 8;
+    case DType::u8:
+      return 1;
   }
   return 0;
 }
 
 const char* name_of(DType type) {
   switch (type) {
-    case DType::f32: return "f32";
-    case DType::bf16: return "bf16";
-    case DType::f64: return "f64";
-    case DType::i32: return "i32";
-    case DType::u8: return "u8";
+    case DType::f32:
+      return "f32";
+    case DType::bf16:
+      return "bf16";
+    case DType::f64:
+      return "f64";
+    case DType::i32:
+      return "i32";
+    case DType::u8:
+      return "u8";
   }
   return "?";
 }
@@ -45,11 +54,16 @@ std::string to_string(const Shape& shape) { return fmt::format("({})", fmt::join
 
 const char* name_of(Layout layout) {
   switch (layout) {
-    case Layout::plain: return "plain";
-    case Layout::blocked8: return "blocked8";
-    case Layout::blocked16: return "blocked16";
-    case Layout::filter8: return "filter8";
-    case Layout::filter16: return "filter16";
+    case Layout::plain:
+      return "plain";
+    case Layout::blocked8:
+      return "blocked8";
+    case Layout::blocked16:
+      return "blocked16";
+    case Layout::filter8:
+      return "filter8";
+    case Layout::filter16:
+      return "filter16";
   }
   return "?";
 }
@@ -65,7 +79,11 @@ std::vector<PhysicalAxis> physical_axes(const Shape& shape, Layout layout) {
   GANNET_CHECK(shape.rank() == 4 && shape[3] % block == 0 && (!filter || shape[0] % block == 0),
                "layout {} does not fit shape {}", name_of(layout), to_string(shape));
   if (filter) {
-    axes = {{0, shape[0] / block, block}, {3, shape[3] / block, block}, {1, shape[1], 1}, {2, shape[2], 1}, {3, block, 1},
+    axes = {{0, shape[0] / block, block},
+            {3, shape[3] / block, block},
+            {1, shape[1], 1},
+            {2, shape[2], 1},
+            {3, block, 1},
             {0, block, 1}};
   } else {
     axes = {{0, shape[0], 1}, {3, shape[3] / block, block}, {1, shape[1], 1}, {2, shape[2], 1}, {3, block, 1}};

@@ -13,8 +13,8 @@ namespace gannet {
 
 enum class DType : std::uint8_t { f32, bf16, f64, i32, u8 };
 
-std::size_t size_of(DType type);      // bytes of one element
-const char* name_of(DType type);      // "f32", "bf16", …
+std::size_t size_of(DType type);  // bytes of one element
+const char* name_of(DType type);  // "f32", "bf16", …
 
 inline constexpr int max_rank = 6;
 

@@ -2,8 +2,8 @@
 #include <array>
 #include <cstdio>
 
-#include "engine/graph/ops.h"
 #include "engine/graph/operator.h"
+#include "engine/graph/ops.h"
 #include "engine/run/program.h"
 
 int main() {

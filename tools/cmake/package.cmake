@@ -1,4 +1,4 @@
-# What `cmake --install` puts in place: the command, the headers, the libraries, and the package that find_package(gannet) reads.
+# What `cmake --install` puts in place: command, headers, libraries, and the package that find_package(gannet) reads.
 include(CMakePackageConfigHelpers)
 
 add_library(gannet_engine INTERFACE)
