@@ -52,6 +52,24 @@ TEST_F(GraphTest, StopGradientFreezes) {
   EXPECT_EQ(dx, values);
 }
 
+TEST_F(GraphTest, WhatIsFrozenIsNotDifferentiated) {
+  const Value x = graph.input("x", {DType::f32, {4, 4}}), w = graph.input("w", {DType::f32, {4, 4}});
+  const Value y = ops::matmul(ops::stop_gradient(ops::matmul(x, w)), x);
+  const std::size_t before = graph.nodes().size();
+  grad(ops::sum_all(y), std::span(&w, 1));
+  for (std::size_t i = before; i < graph.nodes().size(); ++i) EXPECT_NE(graph.nodes()[i].op->name(), "matmul");
+}
+
+TEST_F(GraphTest, UpdatesHaveNoDerivative) {
+  const Value p = graph.input("p", {DType::f32, {2}}), rate = graph.input("rate", {DType::f32, {}}),
+              step = graph.input("step", {DType::f32, {}});
+  kernels::OptimizerUpdate sgd;
+  sgd.kind = kernels::OptimizerUpdate::Kind::sgd;
+  const std::vector<std::vector<Value>> moments(1);
+  const Value updated = ops::optimizer_update(sgd, rate, step, std::span(&p, 1), std::span(&p, 1), moments).parameters[0];
+  EXPECT_THROW(grad(ops::sum_all(updated), std::span(&p, 1)), InputError);
+}
+
 TEST_F(GraphTest, GradientOfWhatDoesNotMatterIsZero) {
   const Value x = graph.input("x", {DType::f32, {2}}), z = graph.input("z", {DType::f32, {2}});
   graph.output("dz", grad(ops::sum_all(x), std::span(&z, 1))[0]);
@@ -97,6 +115,33 @@ TEST_F(GraphTest, UpdateThatAnOlderReaderFollows) {
   program.run();
   EXPECT_EQ(program.read_scalar("sum"), 24 + 12);
   EXPECT_EQ(state.get("w")[0], 6);
+}
+
+// Variables that one program keeps in the layouts of its convolutions, joined or written by another.
+TEST(GraphLayouts, ProgramsShareVariablesInAnyLayout) {
+  const auto cpu = kernels::make_cpu_backend();
+  State state(*cpu, 1);
+  const Variable filter{"filter", {DType::f32, {32, 3, 3, 32}}, {Initializer::Kind::normal, 0, 1}};
+  const Variable other{"other", {DType::f32, {32, 3, 3, 32}}, {Initializer::Kind::normal, 0, 1}};
+  state.add(other, Layout::plain);
+  Graph convolution;
+  const Value x = convolution.input("x", {DType::f32, {2, 8, 8, 32}});
+  convolution.output("y", ops::sum_all(ops::conv_fprop(x, convolution.read(filter), 1, 1)));
+  const Program first(convolution, state);
+
+  Graph joins;
+  joins.assign(filter, joins.read(filter) + joins.read(other) * 2.0f);
+  const std::vector<float> a = state.get("filter"), b = state.get("other");
+  Program(joins, state).run();
+  const std::vector<float> joined = state.get("filter");
+  for (std::size_t i = 0; i < a.size(); ++i) ASSERT_FLOAT_EQ(joined[i], a[i] + 2 * b[i]);
+
+  Graph writes;
+  writes.assign(filter, writes.input("values", filter.type));
+  Program program(writes, state);
+  program.write("values", b.data(), b.size() * sizeof(float));
+  program.run();
+  EXPECT_EQ(state.get("filter"), b);
 }
 
 TEST_F(GraphTest, OnlyWhatIsNeededRuns) {

@@ -4,6 +4,7 @@
 
 #include "engine/graph/operator.h"
 #include "engine/graph/ops.h"
+#include "engine/graph/view.h"
 
 namespace gannet {
 namespace {
@@ -28,13 +29,14 @@ std::vector<Value> grad(std::span<const Value> results, std::span<const Value> r
     if (!inserted) entry->second = ops::add(entry->second, gradient, value.node->where);
   };
 
-  // depends[id]: does the node's value change with a wrt?
+  // depends[id]: does the node's value change with a wrt, as far as gradients go?
   const std::size_t traced = graph.nodes().size();
   std::vector<char> depends(traced, 0);
   std::map<Value, bool, Before> is_wrt;
   for (const Value& value : wrt) is_wrt[value] = true;
   for (Node& node : graph.nodes()) {
     if (static_cast<std::size_t>(node.id) >= traced) break;
+    if (const auto* view = dynamic_cast<const View*>(node.op.get()); view && view->stops()) continue;
     for (const Value& input : node.inputs)
       if (depends[static_cast<std::size_t>(input.node->id)] || is_wrt.contains(input))
         depends[static_cast<std::size_t>(node.id)] = 1;

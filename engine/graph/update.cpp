@@ -1,4 +1,4 @@
-// Updates of state: optimizers and moving averages over all tensors of a player. They have no derivative.
+// Updates of state: optimizers and moving averages over all tensors of a player. Differentiating through one is an error.
 #include "engine/graph/operator.h"
 #include "engine/graph/ops.h"
 
@@ -29,7 +29,6 @@ class OptimizerUpdate : public Operator {
     }
     return outputs;
   }
-  std::vector<Value> vjp(Node&, std::span<const Value>, const std::vector<bool>&) const override { return {}; }
 
   Kernel kernel(std::span<const TensorDesc> inputs, std::span<const TensorDesc>) const override {
     kernels::OptimizerUpdate spec = spec_;
@@ -55,7 +54,6 @@ class EmaUpdate : public Operator {
     }
     return outputs;
   }
-  std::vector<Value> vjp(Node&, std::span<const Value>, const std::vector<bool>&) const override { return {}; }
   Kernel kernel(std::span<const TensorDesc> inputs, std::span<const TensorDesc>) const override {
     kernels::EmaUpdate spec{{}, decay_};
     for (std::size_t i = 0; i < inputs.size(); i += 2) spec.parameters.push_back(inputs[i]);

@@ -129,6 +129,9 @@ class Layouter {
       const Shape& shape = value.desc.shape;
       // Channels of a 1x1 picture are contiguous either way: it is plain.
       if (found != chosen.end() && !(is_blocked(found->second) && shape[1] * shape[2] == 1)) value.desc.layout = found->second;
+      // Where a class holds variables that are kept in several layouts, each stays as it is and copies join them.
+      if (value.home == Value::Home::variable && state_.contains(value.home_name))
+        value.desc.layout = state_.desc(value.home_name).layout;
     }
   }
 

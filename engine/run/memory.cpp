@@ -55,7 +55,8 @@ Step copy_step(const Plan& plan, int from, int to, std::string label) {
   return {Copy{a, b, straight, zero, zero, a.shape}, {from}, {to}, std::move(label)};
 }
 
-void assign_updates(Plan& plan, const Backend& backend) {
+void assign_updates(Plan& plan, const State& state) {
+  const Backend& backend = state.backend();
   std::vector<int> producer(plan.values.size(), -1), last_read(plan.values.size(), -1);
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     for (int value : plan.steps[i].inputs) last_read[index(plan.root(value))] = static_cast<int>(i);
@@ -73,7 +74,8 @@ void assign_updates(Plan& plan, const Backend& backend) {
         old = static_cast<int>(v);
     Value& value = plan.values[index(write.value)];
     const int made = value.view_of < 0 ? producer[index(write.value)] : -1;
-    bool in_place = made >= 0 && value.home == Value::Home::arena;
+    const Layout layout = state.desc(write.variable.name).layout;
+    bool in_place = made >= 0 && value.home == Value::Home::arena && value.desc.layout == layout;
     if (in_place && old >= 0) {
       const Step& step = plan.steps[index(made)];
       const TensorDesc& desc = plan.values[index(old)].desc;
@@ -96,7 +98,7 @@ void assign_updates(Plan& plan, const Backend& backend) {
     target.kept = false;
     target.home = Value::Home::variable;
     target.home_name = write.variable.name;
-    if (old >= 0) target.desc.layout = plan.values[index(old)].desc.layout;
+    target.desc.layout = layout;
     plan.values.push_back(target);
     const int to = static_cast<int>(plan.values.size()) - 1;
     copies.push_back(copy_step(plan, write.value, to, write.variable.name + " update"));

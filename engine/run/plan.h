@@ -57,8 +57,9 @@ void fuse(Plan& plan);
 // Chooses how each value lies in memory and inserts the copies that remain. Variables in the state keep their layout.
 void assign_layouts(Plan& plan, const kernels::Backend& backend, const State& state);
 
-// Makes variables be updated in place where no later step needs the old value; inserts copies elsewhere.
-void assign_updates(Plan& plan, const kernels::Backend& backend);
+// Makes variables be updated in place where no later step needs the old value; inserts copies elsewhere. The state has
+// them all by now.
+void assign_updates(Plan& plan, const State& state);
 
 // Liveness, in-place reuse, offsets in one arena. guard: bytes left free around every buffer.
 void assign_memory(Plan& plan, const kernels::Backend& backend, std::size_t guard);

@@ -98,7 +98,7 @@ Program::Program(const Graph& graph, State& state, const PlanOptions& options)
     const plan::Value& value = plan.values[static_cast<std::size_t>(write.value)];
     state.add(write.variable, value.view_of < 0 ? value.desc.layout : Layout::plain);
   }
-  plan::assign_updates(plan, backend);
+  plan::assign_updates(plan, state);
   for (const plan::Value& value : plan.values)
     if (value.home == plan::Value::Home::variable && value.view_of < 0)
       GANNET_CHECK(state.desc(value.home_name) == value.desc, "variable '{}' lies as {} but is planned as {}", value.home_name,
