@@ -4,6 +4,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 
 #include "engine/data/safetensors.h"
 #include "engine/train/run_folder.h"
@@ -21,11 +22,13 @@ struct Golden {
   std::string family, name;
 };
 
+// The largest difference, and where. What is not a number counts as infinite, and nothing takes its place.
 struct Worst {
   double difference = 0;
   std::string where;
   void join(double value, const std::string& at) {
-    if (!(value <= difference)) difference = value, where = at;  // NaN too
+    if (!std::isfinite(value)) value = std::numeric_limits<double>::infinity();
+    if (value > difference) difference = value, where = at;
   }
 };
 
@@ -71,14 +74,26 @@ Worst compare_weights(const SafetensorsFile& ours, const SafetensorsFile& expect
     ++tensors;
     EXPECT_EQ(ours.entries().find(name)->second.shape, expected.entries().find(name)->second.shape) << name;
     const std::vector<float> a = ours.values(name), b = expected.values(name);
-    double difference = 0, largest = 0;
+    Worst difference;
+    double largest = 0;
     for (std::size_t i = 0; i < b.size(); ++i) {
-      difference = std::max(difference, std::abs(static_cast<double>(a.at(i)) - b[i]));
+      difference.join(std::abs(static_cast<double>(a.at(i)) - b[i]), "");
       largest = std::max(largest, std::abs(static_cast<double>(b[i])));
     }
-    worst.join(difference / largest, name);
+    if (difference.difference > 0) worst.join(difference.difference / largest, name);
   }
   return worst;
+}
+
+TEST(Worst, KeepsWhatIsNotFinite) {
+  for (const double bad : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
+    Worst worst;
+    worst.join(0.5, "before");
+    worst.join(bad, "bad");
+    worst.join(0.25, "after");
+    EXPECT_EQ(worst.difference, HUGE_VAL);
+    EXPECT_EQ(worst.where, "bad");
+  }
 }
 
 class Goldens : public testing::TestWithParam<std::tuple<Golden, bool>> {};
