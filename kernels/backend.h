@@ -32,7 +32,11 @@ class Kernel {
  public:
   virtual ~Kernel() = default;
   virtual std::size_t workspace_bytes() const { return 0; }
-  virtual int reorders() const { return 0; }  // layout changes of pictures (not filters) that one run makes inside
+  // Layout changes that one run makes inside.
+  struct Reorders {
+    int pictures = 0, filters = 0;
+  };
+  virtual Reorders reorders() const { return {}; }
   virtual void run(const Arguments& arguments) = 0;
 };
 

@@ -115,7 +115,9 @@ Program::Program(const Graph& graph, State& state, const PlanOptions& options)
       throw InputError(fmt::format("{} ({})", error.what(), step.label));
     }
     step.workspace_bytes = self.instructions.back().kernel->workspace_bytes();
-    self.report.picture_reorders += self.instructions.back().kernel->reorders();
+    const auto reorders = self.instructions.back().kernel->reorders();
+    self.report.picture_reorders += reorders.pictures;
+    self.report.filter_reorders += reorders.filters;
     const kernels::Cost cost = kernels::cost_of(step.spec);
     self.report.flops += cost.flops;
     self.report.bytes += cost.bytes;

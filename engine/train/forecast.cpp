@@ -79,9 +79,10 @@ std::vector<std::string> describe_plan(const Step& step, const Sampler* sampler,
   for (const Step::Part& part : step.parts()) {
     const PlanReport& report = part.program.report();
     lines.push_back(
-        fmt::format("program      {}: {} operators traced, {} pruned; {} kernels after fusion, {} picture reorders; {} a step",
+        fmt::format("program      {}: {} operators traced, {} pruned; {} kernels after fusion; reorders: {} of pictures, {} of "
+                    "filters; {} a step",
                     part.name, report.operators_traced, report.operators_pruned, report.kernels, report.picture_reorders,
-                    part.repeats == 1 ? "once" : fmt::format("{} times", part.repeats)));
+                    report.filter_reorders, part.repeats == 1 ? "once" : fmt::format("{} times", part.repeats)));
     flops += report.flops * part.repeats;
     bytes += report.bytes * part.repeats;
   }

@@ -205,7 +205,7 @@ class DirectSearch {
 void build_direct(PrimitiveSequence& sequence, const Convolution& spec, const Direct& direct) {
   const memory::desc x = describe(spec.x), w = describe(spec.w), y = describe(spec.y);
   const auto convert_picture = [&](const memory::desc& given, Place place, const memory::desc& wanted) {
-    if (given != wanted) sequence.count_reorder();
+    if (given != wanted) sequence.count_picture_reorder();
     return sequence.convert(given, place, wanted);
   };
   const auto output_place = [&](const memory::desc& given, const memory::desc& produced) {
@@ -222,7 +222,7 @@ void build_direct(PrimitiveSequence& sequence, const Convolution& spec, const Di
           {DNNL_ARG_SRC, direct.x, place_x}, {DNNL_ARG_WEIGHTS, direct.w, place_w}, {DNNL_ARG_DST, direct.y, place_y}};
       if (spec.bias) operands.push_back({DNNL_ARG_BIAS, bias_desc(spec.w.shape[0]), third_input});
       sequence.add(direct.desc, direct.primitive, std::move(operands));
-      if (y != direct.y) sequence.count_reorder();
+      if (y != direct.y) sequence.count_picture_reorder();
       deliver(y, direct.y, place_y);
       break;
     }
@@ -237,7 +237,7 @@ void build_direct(PrimitiveSequence& sequence, const Convolution& spec, const Di
                     {DNNL_ARG_WEIGHTS, direct.w, place_w},
                     {DNNL_ARG_DIFF_SRC, direct.x, place_x}});
       if (result != direct.x) {
-        sequence.count_reorder();
+        sequence.count_picture_reorder();
         sequence.convert(direct.x, place_x, result, place);
       }
       finish_dgrad(sequence, spec, picture, place);

@@ -161,6 +161,7 @@ void PrimitiveSequence::add(const dnnl::primitive_desc_base& desc, const dnnl::p
 }
 
 void PrimitiveSequence::convert(const memory::desc& from, Place source, const memory::desc& to, Place destination) {
+  ++conversions_;
   const dnnl::reorder::primitive_desc desc(engine_, from, engine_, to, attributes());
   add<dnnl::reorder>(desc, {{DNNL_ARG_FROM, from, source}, {DNNL_ARG_TO, to, destination}});
 }

@@ -66,10 +66,10 @@ class PrimitiveSequence final : public Kernel {
   // picture = activation(picture + bias), in place.
   void add_epilogue(const dnnl::memory::desc& picture, Place place, bool bias, const Activation& activation);
 
-  void count_reorder() { ++reorders_; }
+  void count_picture_reorder() { ++picture_reorders_; }
 
   std::size_t workspace_bytes() const override { return workspace_bytes_; }
-  int reorders() const override { return reorders_; }
+  Reorders reorders() const override { return {picture_reorders_, conversions_ - picture_reorders_}; }
   void run(const Arguments& arguments) override;
 
  private:
@@ -89,7 +89,7 @@ class PrimitiveSequence final : public Kernel {
   int threads_;
   std::vector<Step> steps_;
   std::size_t workspace_bytes_ = 0;
-  int reorders_ = 0;
+  int conversions_ = 0, picture_reorders_ = 0;
 };
 
 }  // namespace gannet::kernels::cpu

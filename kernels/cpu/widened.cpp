@@ -34,7 +34,7 @@ class WidenedKernel final : public Kernel {
   }
 
   std::size_t workspace_bytes() const override { return buffers_ + std::max(conversions_, wide_->workspace_bytes()); }
-  int reorders() const override { return wide_->reorders(); }
+  Reorders reorders() const override { return wide_->reorders(); }
 
   void run(const Arguments& arguments) override {
     auto* const workspace = static_cast<std::byte*>(arguments.workspace);
