@@ -156,6 +156,23 @@ Case chain_case(Draw& draw, std::int64_t largest) {
   return result;
 }
 
+// Operands that repeat along rows longer than what a kernel takes at once, and of no round length.
+Case long_row_case(Draw& draw, const Shape& shape, const Shape& repeated, DType type) {
+  Pointwise spec;
+  spec.shape = shape;
+  spec.inputs = {{type, shape, Layout::plain}, {type, repeated, Layout::plain}, {type, repeated, Layout::plain}};
+  const auto slope = static_cast<float>(draw.uniform(0.1, 1));
+  spec.instructions = {{Op::multiply, 0, 1, 0, 0}, {Op::add, 3, 2, 0, 0}, {Op::leaky_relu, 4, 0, slope, 0}};
+  spec.results = {5};
+  spec.outputs = {{type, shape, Layout::plain}};
+  Case result;
+  result.fills.assign(3, normal());
+  result.in_place = {{0, 0}};
+  result.floor = 0.1;
+  result.spec = spec;
+  return result;
+}
+
 // Everything that arithmetic can meet, against everything.
 Case special_case(Op op) {
   const double inf = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
@@ -255,6 +272,13 @@ std::vector<Case> pointwise_cases() {
   table.add(80, [](Draw& draw) { return integer_case(draw); });
   table.add(400, [](Draw& draw) { return chain_case(draw, 4000); });
   table.add(8, [](Draw& draw) { return chain_case(draw, 150'000); });
+  for (const DType type : {DType::f32, DType::bf16}) {
+    table.add([type](Draw& draw) { return long_row_case(draw, {9, 851}, {1, 851}, type); });
+    table.add([type](Draw& draw) { return long_row_case(draw, {9, 851}, {9, 1}, type); });
+    table.add([type](Draw& draw) { return long_row_case(draw, {3, 700, 5}, {3, 1, 5}, type); });
+    table.add([type](Draw& draw) { return long_row_case(draw, {3, 700, 5}, {1, 700, 5}, type); });
+    table.add([type](Draw& draw) { return long_row_case(draw, {3, 700, 5}, {1, 700, 1}, type); });
+  }
   return table.take();
 }
 
