@@ -72,7 +72,8 @@ TEST(LineFigures, KolmogorovSmirnovOfAShiftIsTheClosedForm) {
 
 TEST(LineFigures, KolmogorovSmirnovOfAPointIsTheLargerSide) {
   for (const double point : {1.0, 1.5, -1.0}) {
-    const LineMeasurement m = measure_line(data, pointwise([&](double) { return point; }), pointwise([](double) { return 0.5; }));
+    const LineMeasurement m =
+        measure_line(data, pointwise([&](double) { return point; }), pointwise([](double) { return 0.5; }));
     const double below = data.cumulative(point);
     EXPECT_NEAR(m.figures.ks, std::max(below, 1 - below), 1e-9) << point;
   }

@@ -4,17 +4,18 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
-#include <limits>
 
 #include "engine/data/safetensors.h"
 #include "engine/train/run_folder.h"
 #include "engine/train/trainer.h"
 #include "models/models.h"
+#include "tests/worst.h"
 
 namespace gannet {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::Worst;
 
 constexpr double scalar_tolerance = 1e-4, weight_tolerance = 1e-3;
 
@@ -22,22 +23,12 @@ struct Golden {
   std::string family, name;
 };
 
-// The largest difference, and where. What is not a number counts as infinite, and nothing takes its place.
-struct Worst {
-  double difference = 0;
-  std::string where;
-  void join(double value, const std::string& at) {
-    if (!std::isfinite(value)) value = std::numeric_limits<double>::infinity();
-    if (value > difference) difference = value, where = at;
-  }
-};
-
 const fs::path goldens = GOLDENS;
 
 // Trains as `gannet train CONFIG --init --replay` does.
 fs::path reproduce(const Golden& golden, const SafetensorsFile& expected, kernels::Backend& backend) {
-  const fs::path out = fs::path(testing::TempDir()) / fmt::format("goldens_{}_{}_{}", golden.family, golden.name,
-                                                                  backend.name().substr(0, backend.name().find(' ')));
+  const fs::path out = fs::path(::testing::TempDir()) / fmt::format("goldens_{}_{}_{}", golden.family, golden.name,
+                                                                    backend.name().substr(0, backend.name().find(' ')));
   fs::remove_all(out);
   const Family& family = models::family(golden.family);
   TrainOptions options{
@@ -96,7 +87,7 @@ TEST(Worst, KeepsWhatIsNotFinite) {
   }
 }
 
-class Goldens : public testing::TestWithParam<std::tuple<Golden, bool>> {};
+class Goldens : public ::testing::TestWithParam<std::tuple<Golden, bool>> {};
 
 TEST_P(Goldens, EqualPyTorch) {
   const auto& [golden, reference] = GetParam();
@@ -117,12 +108,12 @@ const Golden all_goldens[] = {{"dcgan", "non_saturating"}, {"dcgan", "minimax"},
                               {"vanilla", "sgd"},          {"vanilla", "adam"},  {"vanilla", "rmsprop"},
                               {"wgan_gp", "adam"}};
 
-std::string name_of(const testing::TestParamInfo<std::tuple<Golden, bool>>& info) {
+std::string name_of(const ::testing::TestParamInfo<std::tuple<Golden, bool>>& info) {
   const auto& [golden, reference] = info.param;
   return golden.family + "_" + golden.name + (reference ? "_reference" : "_cpu");
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Goldens, testing::Combine(testing::ValuesIn(all_goldens), testing::Bool()), name_of);
+INSTANTIATE_TEST_SUITE_P(Models, Goldens, ::testing::Combine(::testing::ValuesIn(all_goldens), ::testing::Bool()), name_of);
 
 }  // namespace
 }  // namespace gannet
