@@ -41,7 +41,7 @@ std::pair<Shape, Shape> draw_broadcast(Draw& draw) {
   }
 }
 
-MakeOperatorCase unary(std::function<Value(Value)> op, Fill fill) {
+MakeOperatorCase unary(const std::function<Value(Value)>& op, Fill fill) {
   return [=](Draw& draw) {
     OperatorCase test;
     test.operands = {{draw_any_shape(draw), fill}};
@@ -50,7 +50,7 @@ MakeOperatorCase unary(std::function<Value(Value)> op, Fill fill) {
   };
 }
 
-MakeOperatorCase binary(std::function<Value(Value, Value)> op, Fill first, Fill second) {
+MakeOperatorCase binary(const std::function<Value(Value, Value)>& op, Fill first, Fill second) {
   return [=](Draw& draw) {
     const auto [a, b] = draw_broadcast(draw);
     OperatorCase test;
@@ -60,7 +60,7 @@ MakeOperatorCase binary(std::function<Value(Value, Value)> op, Fill first, Fill 
   };
 }
 
-MakeOperatorCase reduction(std::function<Value(Value, std::span<const int>)> op) {
+MakeOperatorCase reduction(const std::function<Value(Value, std::span<const int>)>& op) {
   return [=](Draw& draw) {
     OperatorCase test;
     test.operands = {{draw_any_shape(draw, 200)}};
