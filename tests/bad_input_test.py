@@ -65,6 +65,7 @@ def make_files(folder, gannet):
     write("empty.json", "")
     write("list.json", "[]")
     write("no-family.json", {"train": {"batch": 4}})
+    write("family-number.json", {"model": {"family": 3}})
     write("unknown-family.json", {"model": {"family": "dcgann"}})
     write("large.json", b" " * (2 << 20))
     write("binary.json", bytes(range(256)))
@@ -150,6 +151,7 @@ CASES = [
     (train(config="binary.json"), ["binary.json"]),
     (train(config="large.json"), ["too large"]),
     (train(config="no-family.json"), ["model.family"]),
+    (train(config="family-number.json"), ["model.family", "a text"]),
     (train(config="unknown-family.json"), ["'dcgann'", "'dcgan'"]),
     (train("--set", "train.bacth=4"), ["'train.bacth'", "'train.batch'"]),
     (train("--set", "train.batch=four"), ["train.batch", "an integer"]),

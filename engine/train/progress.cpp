@@ -38,7 +38,7 @@ void Progress::compose(std::int64_t made, const Step& step) {
       {"loss_d", "loss_d"}, {"loss_g", "loss_g"}, {"d_real", "D(x)"}, {"d_fake", "D(G(z))"}};
   text_.clear();
   const auto out = std::back_inserter(text_);
-  const auto left = static_cast<std::int64_t>(static_cast<double>(total_ - made) * step_seconds_ + 0.5);
+  const std::int64_t left = std::lround(static_cast<double>(total_ - made) * step_seconds_);
   fmt::format_to(out, "step {}/{}  {:.1f} images/s  left {}:{:02}:{:02}", made, total_,
                  static_cast<double>(batch_) / step_seconds_, left / 3600, left / 60 % 60, left % 60);
   for (const auto& [name, label] : shown)

@@ -23,7 +23,7 @@ Program plan(const Model& model, State& state, std::int64_t batch, Shape& shape)
   const Value samples = model.sample(graph, z, model.has_ema);
   shape = Shape(std::span(samples.shape().begin() + 1, samples.shape().end()));
   graph.output("samples", samples);
-  return Program(graph, state);
+  return {graph, state};
 }
 
 }  // namespace

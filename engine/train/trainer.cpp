@@ -75,7 +75,7 @@ class Trainer {
                  options_.out.string(), first_, total);
     plan_samples();
     const std::size_t dataset_bytes = dataset_ ? static_cast<std::size_t>(fs::file_size(dataset_->path())) : 0;
-    forecast_ = forecast_memory(step_, sampler_ ? &*sampler_ : nullptr, dataset_bytes, total - first_);
+    forecast_ = forecast_memory(step_, sampler_.get(), dataset_bytes, total - first_);
     make_feed(position);
     open_folder();
     if (first_ == total) {
@@ -113,28 +113,28 @@ class Trainer {
 
   void make_feed(std::uint64_t position) {
     if (!options_.replay.empty())
-      feed_.emplace(step_, options_.replay);
+      feed_ = std::make_unique<DataFeed>(step_, options_.replay);
     else
-      feed_.emplace(step_, dataset_, position);
+      feed_ = std::make_unique<DataFeed>(step_, dataset_, position);
   }
 
   // The grid's noise is the same at every step, and after resuming.
   void plan_samples() {
     if (step_.model().draw) return;
     const std::int64_t count = config_.integer("train.sample_count");
-    sampler_.emplace(step_.model(), step_.state(), std::min<std::int64_t>(count, 64));
+    sampler_ = std::make_unique<Sampler>(step_.model(), step_.state(), std::min<std::int64_t>(count, 64));
     latents_ = draw_latents(backend_, step_.model().latent, count, step_.state().seed());
   }
 
   void open_folder() {
-    folder_.emplace(options_.resume ? RunFolder::resume(options_.out) : RunFolder::create(options_.out));
+    folder_ = std::make_unique<RunFolder>(options_.resume ? RunFolder::resume(options_.out) : RunFolder::create(options_.out));
     if (!options_.resume) save(0);          // so that a run can always be resumed
     folder_->write_configuration(config_);  // what has none is no run
     log_.open(folder_->log());
-    metrics_.emplace(folder_->metrics(), first_);
-    events_.emplace(folder_->path(), options_.resume ? first_ + 1 : 0);
+    metrics_ = std::make_unique<MetricsFile>(folder_->metrics(), first_);
+    events_ = std::make_unique<EventFile>(folder_->path(), options_.resume ? first_ + 1 : 0);
     log_.line(fmt::format("{}: {} on {}", folder_->path().string(), options_.family.name, backend_.name()));
-    for (const std::string& line : describe_plan(step_, sampler_ ? &*sampler_ : nullptr, forecast_)) log_.line(line);
+    for (const std::string& line : describe_plan(step_, sampler_.get(), forecast_)) log_.line(line);
     if (config_.text("train.precision") == "tf32") log_.line("tf32 is an arithmetic of GPUs: here it is fp32");
     if (options_.resume) log_.line(fmt::format("goes on after step {}", first_));
   }
@@ -237,13 +237,13 @@ class Trainer {
   RunLog log_;
   const std::int64_t batch_ = config_.integer("train.batch");
   const std::int64_t tensorboard_every_ = config_.integer("train.tensorboard_every");
-  std::optional<DataFeed> feed_;
+  std::unique_ptr<DataFeed> feed_;
   std::int64_t first_ = 0;  // steps made before
-  std::optional<Sampler> sampler_;
+  std::unique_ptr<Sampler> sampler_;
   std::vector<float> latents_;
-  std::optional<RunFolder> folder_;
-  std::optional<MetricsFile> metrics_;
-  std::optional<EventFile> events_;
+  std::unique_ptr<RunFolder> folder_;
+  std::unique_ptr<MetricsFile> metrics_;
+  std::unique_ptr<EventFile> events_;
   MemoryForecast forecast_;
   std::vector<std::pair<std::string, double>> extra_;  // figures of this step's samples
   Clock::time_point flushed_;

@@ -24,11 +24,9 @@ nlohmann::json load_configuration(const std::string& name_or_file) {
 Resolved resolve(const nlohmann::json& given) {
   GANNET_CHECK(given.is_object(), "a configuration must be a JSON object, not {}", given.type_name());
   const auto pointer = nlohmann::json::json_pointer("/model/family");
-  const bool has_family = given.contains(pointer) && given.at(pointer).is_string();
-  if (!has_family) {
-    Config(given, common_keys());  // names what else is wrong
-    throw InputError("configuration key 'model.family' is missing");
-  }
+  GANNET_CHECK(given.contains(pointer), "configuration key 'model.family' is missing (the family of GAN)");
+  GANNET_CHECK(given.at(pointer).is_string(), "configuration key 'model.family' must be a text, not {}",
+               given.at(pointer).dump());
   const Family& family = models::family(given.at(pointer).get<std::string>());
   return {&family, Config(given, all_keys(family.keys))};
 }
