@@ -34,12 +34,17 @@ constexpr std::string_view may_change[] = {"train.steps",
                                            "generator_optimizer.learning_rate",
                                            "discriminator_optimizer.learning_rate"};
 
+// The folder to go on in, locked from here on: what another process saves there while it ends is seen. None for a new run,
+// whose folder is made when all else is known to be right.
+std::unique_ptr<RunFolder> folder_to_resume(const TrainOptions& options) {
+  if (options.resume) return std::make_unique<RunFolder>(RunFolder::resume(options.out));
+  RunFolder::check_unused(options.out);
+  return nullptr;
+}
+
 // The checkpoint to go on from, after checking that the configuration is that of its run; none for a new run.
 std::optional<Checkpoint> checkpoint_to_resume(const TrainOptions& options) {
-  if (!options.resume) {
-    RunFolder::check_unused(options.out);
-    return std::nullopt;
-  }
+  if (!options.resume) return std::nullopt;
   GANNET_CHECK(options.init.empty(), "--init begins a run and --resume goes on with one: give one of them");
   const Config before(run_configuration(options.out), all_keys(options.family.keys));
   const std::string difference = first_difference(before, options.config, may_change);
@@ -60,6 +65,7 @@ class Trainer {
         config_(options.config),
         backend_(backend),
         stop_(stop),
+        folder_(folder_to_resume(options)),
         resumed_(checkpoint_to_resume(options)),
         dataset_(open_dataset(options)),
         step_(options.family, config_, backend, !options.replay.empty()),
@@ -127,7 +133,7 @@ class Trainer {
   }
 
   void open_folder() {
-    folder_ = std::make_unique<RunFolder>(options_.resume ? RunFolder::resume(options_.out) : RunFolder::create(options_.out));
+    if (!folder_) folder_ = std::make_unique<RunFolder>(RunFolder::create(options_.out));
     if (!options_.resume) save(0);          // so that a run can always be resumed
     folder_->write_configuration(config_);  // what has none is no run
     log_.open(folder_->log());
@@ -153,7 +159,8 @@ class Trainer {
       const int signal = stop_.take();
       const bool last = made == total || signal != 0;
       extra_.clear();
-      if (last || is_due(made, sample_every)) sample(made);
+      // Whoever stops a run may not wait for a picture.
+      if (signal == 0 && (last || is_due(made, sample_every))) sample(made);
       report(made, seconds);
       progress.show(made, seconds, step_);
       if (const std::string warning = health.check(made); !warning.empty()) log_.line(warning);
@@ -231,6 +238,7 @@ class Trainer {
   const Config& config_;
   kernels::Backend& backend_;
   StopSignal& stop_;
+  std::unique_ptr<RunFolder> folder_;
   std::optional<Checkpoint> resumed_;
   std::shared_ptr<const Dataset> dataset_;
   Step step_;
@@ -241,7 +249,6 @@ class Trainer {
   std::int64_t first_ = 0;  // steps made before
   std::unique_ptr<Sampler> sampler_;
   std::vector<float> latents_;
-  std::unique_ptr<RunFolder> folder_;
   std::unique_ptr<MetricsFile> metrics_;
   std::unique_ptr<EventFile> events_;
   MemoryForecast forecast_;

@@ -29,6 +29,7 @@ Resolved resolve_for(const Options& options) {
   std::vector<std::string> settings = options.settings;
   if (options.steps > 0) settings.push_back(fmt::format("train.steps={}", options.steps));
   if (!options.data.empty()) settings.push_back(fmt::format("data.file={}", nlohmann::json(options.data.string()).dump()));
+  if (options.device.threads > 0) settings.push_back(fmt::format("train.threads={}", options.device.threads));
   return resolve(std::move(given), settings);
 }
 
