@@ -51,10 +51,12 @@ Allocations allocations() {
 #if GANNET_COUNTS_ALLOCATIONS
 // glibc's own functions, under the names that it keeps for this.
 extern "C" {
+// NOLINTBEGIN(bugprone-reserved-identifier)
 void* __libc_malloc(std::size_t);
 void* __libc_calloc(std::size_t, std::size_t);
 void* __libc_realloc(void*, std::size_t);
 void* __libc_memalign(std::size_t, std::size_t);
+// NOLINTEND(bugprone-reserved-identifier)
 
 void* malloc(std::size_t bytes) noexcept {
   gannet::testing::count(__builtin_return_address(0));
