@@ -76,9 +76,7 @@ RunFolder RunFolder::create(const fs::path& path) {
 
 RunFolder RunFolder::resume(const fs::path& path) {
   run_configuration(path);
-  RunFolder folder(path);
-  folder.prepare();
-  return folder;
+  return RunFolder(path);
 }
 
 void RunFolder::prepare() const {

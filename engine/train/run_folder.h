@@ -16,7 +16,7 @@ class RunFolder {
   static void check_unused(const std::filesystem::path& path);
   // A new run, which begins when its configuration is written: what has no config.json is no run.
   static RunFolder create(const std::filesystem::path& path);
-  // Of a run that began.
+  // Of a run that began; changes nothing before prepare().
   static RunFolder resume(const std::filesystem::path& path);
   ~RunFolder();
   RunFolder(RunFolder&& other) noexcept;
@@ -30,13 +30,14 @@ class RunFolder {
   std::filesystem::path sample(std::int64_t step) const;
   std::filesystem::path checkpoint(std::int64_t step) const;
 
+  // Makes its folders and removes what a killed process left half written.
+  void prepare() const;
   void write_configuration(const Config& config) const;
   // Removes all checkpoints but the `count` newest; 0 keeps all.
   void keep_checkpoints(std::int64_t count) const;
 
  private:
   explicit RunFolder(const std::filesystem::path& path);  // locks it: one process trains in a folder
-  void prepare() const;  // makes its folders and removes what a killed process left half written
 
   std::filesystem::path path_;
   int lock_ = -1;

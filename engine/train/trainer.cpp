@@ -133,7 +133,10 @@ class Trainer {
   }
 
   void open_folder() {
-    if (!folder_) folder_ = std::make_unique<RunFolder>(RunFolder::create(options_.out));
+    if (options_.resume)
+      folder_->prepare();
+    else
+      folder_ = std::make_unique<RunFolder>(RunFolder::create(options_.out));
     if (!options_.resume) save(0);          // so that a run can always be resumed
     folder_->write_configuration(config_);  // what has none is no run
     log_.open(folder_->log());
