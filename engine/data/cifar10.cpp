@@ -26,10 +26,10 @@ std::vector<std::filesystem::path> batch_files(const PrepareOptions& options) {
 
 }  // namespace
 
-Source open_cifar10(const PrepareOptions& options) {
+PictureSource open_cifar10(const PrepareOptions& options) {
   const auto files = std::make_shared<std::vector<MappedFile>>();
   const auto records = std::make_shared<std::vector<std::span<const std::byte>>>();
-  Source source;
+  PictureSource source;
   source.classes = {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"};
   for (const std::filesystem::path& path : batch_files(options)) {
     const MappedFile& file = files->emplace_back(path);

@@ -100,9 +100,9 @@ class Font {
 
 }  // namespace
 
-Source open_emoji(const PrepareOptions& options) {
+PictureSource open_emoji(const PrepareOptions& options) {
   Font font(options.source);
-  Source source;
+  PictureSource source;
   source.size = options.size > 0 ? options.size : default_size;
   font.select_size(source.size);
 

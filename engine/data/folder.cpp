@@ -36,11 +36,11 @@ void collect(const fs::path& folder, std::vector<fs::path>& pictures, std::int64
 
 }  // namespace
 
-Source open_folder(const PrepareOptions& options) {
+PictureSource open_folder(const PrepareOptions& options) {
   const fs::path& root = options.source;
   GANNET_CHECK(fs::is_directory(root), "{}: not a folder", root.string());
   GANNET_CHECK(options.size > 0, "{}: pictures of a folder need a size", root.string());
-  Source source;
+  PictureSource source;
   const auto pictures = std::make_shared<std::vector<fs::path>>();
   std::vector<fs::path> subfolders;
   for (const auto& entry : fs::directory_iterator(root)) {

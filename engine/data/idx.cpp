@@ -159,11 +159,11 @@ IdxArray decode_idx(std::span<const std::byte> bytes, std::string_view file) {
   return array;
 }
 
-Source open_idx(const PrepareOptions& options) {
+PictureSource open_idx(const PrepareOptions& options) {
   const bool folder = std::filesystem::is_directory(options.source);
   const std::filesystem::path images_path = folder ? find_images(options.source, options.split) : options.source;
   const auto images = std::make_shared<const IdxArray>(read_idx(images_path, 3));
-  Source source;
+  PictureSource source;
   source.count = images->shape[0];
   source.channels = 1;
   source.picture = [images](std::int64_t index) {

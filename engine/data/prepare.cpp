@@ -27,7 +27,7 @@ constexpr std::array<PrepareKind, 4> kinds = {{
 
 constexpr int largest_size = 8192;
 
-Source open_source(const PrepareOptions& options) {
+PictureSource open_source(const PrepareOptions& options) {
   try {
     if (options.kind == "idx") return open_idx(options);
     if (options.kind == "cifar10") return open_cifar10(options);
@@ -98,7 +98,7 @@ struct Made {
   Image image;
   std::string bad;
 };
-std::vector<Made> make(const Source& source, const Fitting& fit, std::span<const std::int64_t> chosen) {
+std::vector<Made> make(const PictureSource& source, const Fitting& fit, std::span<const std::int64_t> chosen) {
   std::vector<Made> made(chosen.size());
   std::atomic<std::size_t> next = 0;
   const std::size_t threads = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, chosen.size());
@@ -142,7 +142,7 @@ std::vector<std::int32_t> text_offsets(std::span<const std::string> texts) {
 
 // Writes the dataset of the chosen pictures, unless some are bad: then writes nothing and returns their places and messages.
 using BadPictures = std::vector<std::pair<std::size_t, std::string>>;
-BadPictures write_dataset(const PrepareOptions& options, const Source& source, const Fitting& fit,
+BadPictures write_dataset(const PrepareOptions& options, const PictureSource& source, const Fitting& fit,
                           std::span<const std::int64_t> chosen, PrepareSummary& summary) {
   const std::vector<std::int32_t> labels = source.labels.empty() ? source.labels : pick(source.labels, chosen);
   const std::vector<std::int32_t> codepoints = source.codepoints.empty() ? source.codepoints : pick(source.codepoints, chosen);
@@ -217,7 +217,7 @@ std::span<const PrepareKind> prepare_kinds() { return kinds; }
 
 PrepareSummary prepare(const PrepareOptions& options) {
   check_options(options);
-  const Source source = open_source(options);
+  const PictureSource source = open_source(options);
   const Fitting fit = {options.size > 0 ? options.size : source.size, options.channels > 0 ? options.channels : source.channels,
                        options.pad, resize_filter(options.filter)};
   PrepareSummary summary;

@@ -15,7 +15,7 @@
 
 namespace gannet {
 
-struct Source {
+struct PictureSource {
   std::int64_t count = 0;
   int channels = 3;  // what pictures get when the options do not say
   int size = 0;      // likewise; 0: as they are, and then all alike
@@ -29,10 +29,10 @@ struct Source {
   std::int64_t ignored = 0;              // see PrepareSummary
 };
 
-Source open_idx(const PrepareOptions& options);
-Source open_cifar10(const PrepareOptions& options);
-Source open_folder(const PrepareOptions& options);
-Source open_emoji(const PrepareOptions& options);
+PictureSource open_idx(const PrepareOptions& options);
+PictureSource open_cifar10(const PrepareOptions& options);
+PictureSource open_folder(const PrepareOptions& options);
+PictureSource open_emoji(const PrepareOptions& options);
 
 // An IDX file of unsigned bytes (http://yann.lecun.com/exdb/mnist/): magic 0 0 8 RANK, RANK big-endian extents, the values.
 struct IdxArray {
