@@ -20,7 +20,7 @@ Value Graph::input(std::string name, TensorType type) {
     GANNET_CHECK(!source || source->kind() != Source::Kind::input || source->source_name() != name,
                  "the graph already has an input named '{}'", name);
   }
-  return apply(std::make_shared<Source>(Source::Kind::input, std::move(name), std::move(type)), {})[0];
+  return apply(std::make_shared<Source>(Source::Kind::input, std::move(name), type), {})[0];
 }
 
 Value Graph::read(const Variable& variable) {

@@ -7,7 +7,7 @@ namespace {
 
 class Random : public Operator {
  public:
-  explicit Random(kernels::Random spec) : spec_(std::move(spec)) {}
+  explicit Random(const kernels::Random& spec) : spec_(spec) {}
   std::string name() const override {
     return spec_.distribution == kernels::Random::Distribution::normal ? "random_normal" : "random_uniform";
   }
@@ -28,8 +28,8 @@ class Random : public Operator {
 
 Value draw(kernels::Random::Distribution distribution, Value step, const Shape& shape, float a, float b, std::uint64_t seed,
            std::uint32_t stream, ops::Where where) {
-  kernels::Random spec{distribution, a, b, seed, stream, {DType::f32, shape, Layout::plain}};
-  return step.graph().apply(std::make_shared<Random>(std::move(spec)), {step}, where)[0];
+  const kernels::Random spec{distribution, a, b, seed, stream, {DType::f32, shape, Layout::plain}};
+  return step.graph().apply(std::make_shared<Random>(spec), {step}, where)[0];
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ class Source : public Operator {
  public:
   enum class Kind { input, variable };
   Source(Kind kind, std::string source_name, TensorType type)
-      : kind_(kind), source_name_(std::move(source_name)), type_(std::move(type)) {}
+      : kind_(kind), source_name_(std::move(source_name)), type_(type) {}
 
   Kind kind() const { return kind_; }
   const std::string& source_name() const { return source_name_; }

@@ -27,8 +27,8 @@ std::vector<std::string> moment_names(const kernels::OptimizerUpdate& settings) 
   using Kind = kernels::OptimizerUpdate::Kind;
   if (settings.kind == Kind::adam) return {"exp_avg", "exp_avg_sq"};
   std::vector<std::string> names;
-  if (settings.kind == Kind::rmsprop) names.push_back("square_avg");
-  if (settings.momentum != 0) names.push_back("momentum_buffer");
+  if (settings.kind == Kind::rmsprop) names.emplace_back("square_avg");
+  if (settings.momentum != 0) names.emplace_back("momentum_buffer");
   return names;
 }
 

@@ -204,13 +204,14 @@ class Layouter {
       for (std::size_t i = 0; i < step.inputs.size(); ++i) inputs.push_back(needed(step, false, i));
       for (std::size_t i = 0; i < step.outputs.size(); ++i) outputs.push_back(needed(step, true, i));
       for (std::size_t i = 0; i < step.inputs.size(); ++i)
-        if (inputs[i]) step.inputs[i] = in_layout(step.inputs[i], *inputs[i]);
+        if (const auto layout = inputs[i]) step.inputs[i] = in_layout(step.inputs[i], *layout);
       std::vector<Step> after;
       for (std::size_t i = 0; i < step.outputs.size(); ++i) {
         const int value = step.outputs[i];
-        if (!outputs[i] || plan_.values[index(value)].desc.layout == *outputs[i]) continue;
-        step.outputs[i] = twin_of(value, *outputs[i]);
-        twins[{value, *outputs[i]}] = step.outputs[i];
+        const auto layout = outputs[i];
+        if (!layout || plan_.values[index(value)].desc.layout == *layout) continue;
+        step.outputs[i] = twin_of(value, *layout);
+        twins[{value, *layout}] = step.outputs[i];
         after.push_back(reorder(step.outputs[i], value));
       }
       steps.push_back(std::move(step));
