@@ -228,8 +228,8 @@ class BatchNormKernel final : public Kernel {
       GANNET_FOR_VECTOR_SET(set_, sum_moments)
       (spec_.x.type, few, at(arguments.inputs[0], start), zeros, lane_floats(arguments, thread, 0), sums,
        sums + padded(slices_.line));
-      const auto rows = static_cast<double>((few.lines * few.length + few.rest) / slices_.width);
-      for (std::int64_t c = 0; c < slices_.width; ++c) zeros[c] = static_cast<float>(fold(sums, c) / rows);
+      const std::int64_t rows = (few.lines * few.length + few.rest) / slices_.width;
+      for (std::int64_t c = 0; c < slices_.width; ++c) zeros[c] = static_cast<float>(fold(sums, c) / static_cast<double>(rows));
     });
     spread(zeros, shift);
     std::fill(sums, sums + 2 * padded(slices_.line), 0.0);
