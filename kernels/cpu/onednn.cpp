@@ -86,7 +86,7 @@ memory::data_type library_type(DType type) {
 
 memory::dims library_dims(const Shape& shape) {
   if (shape.rank() == 4) return {shape[0], shape[3], shape[1], shape[2]};
-  return memory::dims(shape.begin(), shape.end());
+  return {shape.begin(), shape.end()};
 }
 
 memory::desc describe(const TensorDesc& desc) {

@@ -7,9 +7,9 @@
 
 namespace gannet::kernels::cpu::GANNET_VECTOR_SET {
 
-typedef float Float4 __attribute__((vector_size(16)));
-typedef std::int32_t Int4 __attribute__((vector_size(16)));
-typedef std::uint32_t Word4 __attribute__((vector_size(16)));
+using Float4 [[gnu::vector_size(16)]] = float;
+using Int4 [[gnu::vector_size(16)]] = std::int32_t;
+using Word4 [[gnu::vector_size(16)]] = std::uint32_t;
 
 struct Float {
   static constexpr int width = 4;
@@ -38,7 +38,7 @@ inline Float operator*(Float a, Float b) { return Float(a.v * b.v); }
 inline Float operator/(Float a, Float b) { return Float(a.v / b.v); }
 inline Mask operator<(Float a, Float b) { return {a.v < b.v}; }
 inline Mask operator>(Float a, Float b) { return {a.v > b.v}; }
-inline Mask is_nan(Float a) { return {a.v != a.v}; }
+inline Mask is_nan(Float a) { return {a.v != a.v}; }  // NOLINT(misc-redundant-expression)
 inline Float select(Mask mask, Float a, Float b) {
   return Float(reinterpret_cast<Float4>((mask.v & reinterpret_cast<Int4>(a.v)) | (~mask.v & reinterpret_cast<Int4>(b.v))));
 }
