@@ -254,7 +254,7 @@ decltype(Model::draw) line_picture(const Gaussian& data, std::int64_t head_start
         measure_line(data, as_function(state, [&](Graph& graph, Value z) { return sample(graph, z, ema); }),
                      as_function(state, [&](Graph& graph, Value x) { return ops::sigmoid(discriminate(graph, x)); }));
     write_png(folder / frame_name(step), draw_frame(m, data, step));
-    const std::vector<std::pair<std::string, double>> figures{
+    std::vector<std::pair<std::string, double>> figures{
         {"ks", m.figures.ks}, {"d_from_optimum", m.figures.d_from_optimum}, {"d_from_half", m.figures.d_from_half}};
     json stages = earlier_stages(folder / "stages.json", step), stage{{"step", step}};
     for (const auto& [name, value] : figures) stage[name] = value;
