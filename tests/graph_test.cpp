@@ -105,6 +105,17 @@ TEST_F(GraphTest, VariablesCanSwap) {
   EXPECT_EQ(state.get("b")[0], 1);
 }
 
+TEST_F(GraphTest, VariableTakesWhatAnotherHeldBeforeItsUpdate) {
+  const Variable a = constant_variable("a", {2}, 3), b = constant_variable("b", {2}, 0);
+  const Value old = graph.read(a);
+  graph.assign(a, old * 2.0f);
+  graph.assign(b, old);
+  Program program(graph, state);
+  program.run();
+  EXPECT_EQ(state.get("a")[0], 6);
+  EXPECT_EQ(state.get("b")[0], 3);
+}
+
 TEST_F(GraphTest, UpdateThatAnOlderReaderFollows) {
   // The old value is read after the new one is made: the update can not be in place.
   const Variable w = constant_variable("w", {4}, 3);

@@ -64,6 +64,8 @@ void assign_updates(Plan& plan, const State& state) {
   }
   for (std::size_t v = 0; v < plan.values.size(); ++v)
     if (plan.values[v].kept) last_read[index(plan.root(static_cast<int>(v)))] = std::numeric_limits<int>::max();
+  // What a variable takes over from another is copied at the end.
+  for (const Write& write : plan.writes) last_read[index(plan.root(write.value))] = std::numeric_limits<int>::max();
   // What the variables hold has to be copied before any of them changes, if it becomes another's value.
   std::vector<Step> copies;
   for (Write& write : plan.writes) {
