@@ -28,6 +28,8 @@ class Decoder {
   virtual Location write(const ptx::Operand& operand, Width width) = 0;
   /// A broadcast constant.
   virtual Location constant(std::uint64_t bits, Width width) = 0;
+  /// The hidden condition code of .cc instructions: a predicate of the frame, one for the function.
+  virtual Location carry() = 0;
   /// A list with the life of the code.
   virtual const Location* list(std::vector<Location> locations) = 0;
 
@@ -62,7 +64,8 @@ struct OpcodeEntry {
 // The families; each file of isa/ gives one.
 std::vector<OpcodeEntry> integer_opcodes();     // add sub mul mad mul24 mad24 div rem abs neg min max sad addc subc madc popc clz bfind brev bfe bfi fns dp4a dp2a shl shr shf prmt lop3 and or xor not cnot bmsk szext + packed add/min/max u16x2 s16x2
 std::vector<OpcodeEntry> floating_opcodes();    // the same names for f32, f64, f16(x2), bf16(x2): add sub mul fma div rcp sqrt rsqrt abs neg min max copysign testp sin cos lg2 ex2 tanh
-std::vector<OpcodeEntry> conversion_opcodes();  // cvt cvt.pack mov cvta isspacep
+std::vector<OpcodeEntry> conversion_opcodes();  // cvt cvt.pack
+std::vector<OpcodeEntry> move_opcodes();        // mov cvta isspacep
 std::vector<OpcodeEntry> comparison_opcodes();  // set setp selp slct
 std::vector<OpcodeEntry> memory_opcodes();      // ld ldu st atom red cp prefetch(u) fence membar mbarrier ldmatrix stmatrix movmatrix applypriority discard createpolicy
 std::vector<OpcodeEntry> warp_opcodes();        // shfl vote match redux activemask elect
