@@ -58,9 +58,8 @@ class Trace {
     nn::update_player(graph(), config_, "generator", generator_->parameters(), loss, rate("generator"));
     name_parameters(model_.generator_parameters, *generator_);
     if (!model_.has_ema) return;
-    std::vector<Variable> averaged = generator_->parameters();
-    averaged.insert(averaged.end(), generator_->statistics().begin(), generator_->statistics().end());
-    nn::update_average(graph(), static_cast<float>(config_.real("train.ema")), averaged);
+    nn::update_average(graph(), static_cast<float>(config_.real("train.ema")), generator_->parameters(),
+                       generator_->statistics());
   }
 
   void finish() { model_.phases.push_back(std::move(phase_)); }

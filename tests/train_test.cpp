@@ -239,6 +239,36 @@ TEST_F(Training, InitTakesWeightsAndStartsAveragesFromThem) {
   }
 }
 
+// Parameters are averaged; batch norm's running statistics, which are averages already, are the generator's own.
+TEST_F(Training, AveragesParametersAndCopiesStatistics) {
+  constexpr double decay = 0.9;
+  for (const char* family : {"dcgan", "wgan_gp"}) {
+    SCOPED_TRACE(family);
+    nlohmann::json configuration = tiny(family, data, 2);
+    configuration["train"].update({{"ema", decay}, {"checkpoint_every", 1}});
+    const fs::path run = folder / family;
+    ASSERT_EQ((Train{configuration, run}()), 0);
+    const SafetensorsFile before(run / checkpoint_name(1)), after(run / checkpoint_name(2));
+    int parameters = 0, statistics = 0;
+    for (const std::string& name : after.names()) {
+      if (!name.starts_with("ema.")) continue;
+      const std::vector<float> average = after.values(name), present = after.values(name.substr(4)), old = before.values(name);
+      if (name.find(".running_") != name.npos) {
+        ++statistics;
+        EXPECT_EQ(average, present) << name;
+        EXPECT_NE(average, old) << name;
+        continue;
+      }
+      ++parameters;
+      for (std::size_t i = 0; i < average.size(); ++i)
+        ASSERT_NEAR(average[i], decay * old[i] + (1 - decay) * present[i], 1e-6) << name << " " << i;
+    }
+    EXPECT_GT(parameters, 0);
+    EXPECT_EQ(statistics % 2, 0);
+    EXPECT_GT(statistics, 0);
+  }
+}
+
 TEST_F(Training, RefusesAndChangesNothing) {
   const nlohmann::json configuration = tiny("dcgan", data, 3);
   const fs::path run = folder / "run";

@@ -65,17 +65,19 @@ void update_player(Graph& graph, const Config& config, const std::string& player
   graph.output("nonfinite." + player, updated.nonfinite);
 }
 
-void update_average(Graph& graph, float decay, std::span<const Variable> variables) {
+void update_average(Graph& graph, float decay, std::span<const Variable> parameters, std::span<const Variable> statistics) {
   const Graph::Scope scope(graph, "ema");
+  const auto average_of = [](const Variable& v) { return Variable{"ema." + v.name, v.type, v.initial}; };
   std::vector<Variable> averages;
   std::vector<Value> averaged, present;
-  for (const Variable& variable : variables) {
-    averages.push_back({"ema." + variable.name, variable.type, variable.initial});
+  for (const Variable& parameter : parameters) {
+    averages.push_back(average_of(parameter));
     averaged.push_back(graph.read(averages.back()));
-    present.push_back(graph.read(variable));
+    present.push_back(graph.read(parameter));
   }
   const std::vector<Value> results = ops::ema_update(decay, averaged, present);
   for (std::size_t i = 0; i < averages.size(); ++i) graph.assign(averages[i], results[i]);
+  for (const Variable& statistic : statistics) graph.assign(average_of(statistic), graph.read(statistic));
 }
 
 }  // namespace gannet::nn

@@ -16,8 +16,9 @@ namespace gannet::nn {
 void update_player(Graph& graph, const Config& config, const std::string& player, std::span<const Variable> parameters,
                    Value loss, Value learning_rate);
 
-// "ema.NAME" = decay * "ema.NAME" + (1 - decay) * NAME for every variable. The averages' start is the trainer's matter (a
-// copy).
-void update_average(Graph& graph, float decay, std::span<const Variable> variables);
+// "ema.NAME" = decay * "ema.NAME" + (1 - decay) * NAME for every parameter; the averages' start is the trainer's matter (a
+// copy). "ema.NAME" = NAME for running statistics, which are averages already: averaged again they would lag behind the
+// weights, and the first samples would be grey.
+void update_average(Graph& graph, float decay, std::span<const Variable> parameters, std::span<const Variable> statistics);
 
 }  // namespace gannet::nn

@@ -192,9 +192,10 @@ class Case:
 
     def average(self, decay):
         with torch.no_grad():
-            for mean, value in zip(self.averaged.state_dict().values(), self.generator.state_dict().values()):
-                if mean.is_floating_point():
-                    mean.mul_(decay).add_(value, alpha=1 - decay)
+            for mean, value in zip(self.averaged.parameters(), self.generator.parameters()):
+                mean.mul_(decay).add_(value, alpha=1 - decay)
+            for copy_of, value in zip(self.averaged.buffers(), self.generator.buffers()):
+                copy_of.copy_(value)
 
     def run(self):
         for step in range(STEPS):
