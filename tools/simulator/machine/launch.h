@@ -1,5 +1,6 @@
 #pragma once
 #include <cstddef>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -16,8 +17,9 @@ namespace sim {
 /// A loaded module: its variables have memory on one device, its functions are decoded when they are first called.
 class Program {
  public:
-  /// Lays out and initialises the variables on `device`. `externals` are modules it may refer to (separate compilation). Throws Error.
-  Program(std::shared_ptr<const ptx::Module> module, int device);
+  /// Lays out and initialises the variables on `device`; a variable named in `placed` has its memory, with its value, there already (managed
+  /// variables, which all devices share). Modules that were compiled apart have been linked into one (runtime/link.h). Throws Error.
+  Program(std::shared_ptr<const ptx::Module> module, int device, const std::map<std::string, Address>& placed = {});
   ~Program();
 
   struct Variable {
@@ -63,6 +65,7 @@ struct Launch {
   std::size_t dynamic_shared_bytes = 0;
   std::vector<std::byte> parameters;
   bool cooperative = false;
+  Address grid_workspace = 0;  // of a cooperative launch: %envreg1 and %envreg2 are its high and low words; zeroed device memory
   int device = 0;
   std::uint32_t operation = 0;  // number of the operation in the process, from 1
   Order order;
