@@ -7,7 +7,10 @@
 
 namespace sim {
 
-enum class Width : std::uint8_t { none, pred, b16, b32, b64 };
+/// b128 takes 512 bytes: the low 64 bits of all lanes, then the high ones.
+struct Code;
+
+enum class Width : std::uint8_t { none, pred, b16, b32, b64, b128 };
 
 /// The storage class of a type: 8- and 16-bit types b16, packed halves b32.
 Width width_of(ptx::Type type);
@@ -49,6 +52,9 @@ class Decoder {
 
   /// The kernel's result may depend on the order of its blocks (an atomic whose result is used, a volatile load, …): they then run on one host thread, in a reproducible order.
   virtual void order_dependent() = 0;
+
+  /// The code under way, for the control family's call and barrier sites.
+  virtual Code& code();
 
   [[noreturn]] virtual void fail(const ptx::Instruction& instruction, std::string_view why) const = 0;
 };
