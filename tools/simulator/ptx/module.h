@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,7 +37,7 @@ struct Symbol {
 /// One operand. Registers are indices into Function::registers (scoped names are resolved by the parser).
 struct Operand {
   enum class Kind : std::uint8_t {
-    register_,  // reg; `negated` for !%p
+    register_,  // reg; `negated` for !%p; name: the selector of a video instruction's operand (%r1.b0), else empty
     integer,    // value
     floating,   // value holds the bits: 32 of 0f…, 64 of 0d… and of decimal literals (`width` says which)
     special,    // name: "tid.x", "laneid", "SM_90"…, without '%'; a vector special without suffix stands for itself
@@ -45,7 +46,7 @@ struct Operand {
     vector,     // {elements}
     pair,       // d|p: elements[0] and elements[1]
     sink,       // _
-    list,       // (a, b, …): the results or arguments of a call
+    list,       // (a, b, …): the results or arguments of a call; also [a, {x, y}] of a tensor or texture, first element an address
   };
   Kind kind = Kind::sink;
   bool negated = false;
@@ -77,7 +78,7 @@ struct Register {
 
 struct Relocation {
   std::size_t at;    // byte in `initial`
-  int size;          // 4 or 8
+  int size;          // 4 or 8; 1 for mask()
   Symbol symbol;
   bool generic;      // generic(symbol): the generic address
   int shift = 0;     // mask(): which byte of the address (right shift in bits) a one-byte entry holds
@@ -90,6 +91,8 @@ struct Variable {
   std::size_t bytes = 0;  // whole size; 0 for an extern array of unknown size
   std::size_t alignment = 1;
   bool is_extern = false;
+  bool is_visible = false;  // .visible, .weak or .common: other modules mean the same
+  bool is_managed = false;  // .attribute(.managed)
   std::vector<std::byte> initial;  // empty, or `bytes` of them
   std::vector<Relocation> relocations;
 };
@@ -98,8 +101,9 @@ struct Function {
   std::string name;
   bool is_entry = false;
   bool is_defined = false;
+  bool is_visible = false;  // .visible, .weak or an entry: other modules mean the same
   std::vector<Variable> parameters, results;
-  std::vector<Register> registers;
+  std::vector<Register> registers;  // those that are used
   std::vector<Variable> variables;  // .local, .shared and call-sequence .param variables; scoped names are made unique
   std::vector<Instruction> body;
   std::vector<std::pair<std::string_view, int>> labels;  // name -> index into body (may be body.size())
@@ -109,11 +113,13 @@ struct Function {
   std::vector<SourceLine> lines;
   int max_threads[3] = {0, 0, 0};       // .maxntid, 0 where not given
   int required_threads[3] = {0, 0, 0};  // .reqntid
+  int required_cluster[3] = {0, 0, 0};  // .reqnctapercluster
+  bool is_cluster = false;              // .explicitcluster, .blocksareclusters: made to be launched in clusters
   int min_blocks = 0;                   // .minnctapersm
   int max_registers = 0;                // .maxnreg
 };
 
-/// One PTX module. Views point into `text`, which the module owns.
+/// One PTX module. Views point into `text` and `unique_names`, which the module owns.
 struct Module {
   std::string text;
   int version_major = 0, version_minor = 0;
@@ -123,6 +129,11 @@ struct Module {
   std::vector<Variable> variables;  // .global, .const and module-scope .shared
   std::vector<Function> functions;  // a declaration and its definition are one entry
   std::vector<std::pair<std::string, std::string>> aliases;
+  std::deque<std::string> unique_names;  // what views point to that the text does not have, as "param0@2"
+
+  Module() = default;
+  Module(Module&&) = default;  // a copy's views would point into the original
+  Module& operator=(Module&&) = default;
 };
 
 /// Throws Error with the line for anything that is not well-formed PTX; never crashes on any bytes.
