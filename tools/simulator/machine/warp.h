@@ -17,14 +17,15 @@ using Dim3 = std::array<std::uint32_t, 3>;
 
 /// A warp as its instructions see it. The executor sets `mask`, `registers` and `constants` before it calls a handler.
 struct Warp {
-  Mask mask = 0;                     // the lanes that execute the instruction: active and guarded
-  std::byte* base[2] = {};           // [0] registers of the current frame, [1] the function's constants - 1 (see at())
+  Mask mask = 0;            // the lanes that execute the instruction: active and guarded
+  std::byte* base[2] = {};  // [0] registers of the current frame, [1] the function's constants - 1 (see at())
   Block* block = nullptr;
-  Worker* worker = nullptr;          // the host thread that runs it
+  Worker* worker = nullptr;  // the host thread that runs it
   Frame* frame = nullptr;
-  std::uint32_t index = 0;           // in the block
-  Mask living = 0;                   // lanes that have not exited
-  std::byte* local = nullptr;        // local memory: lane l's byte at offset o is local[l * local_stride + o]
+  std::uint32_t index = 0;         // in the block
+  std::uint64_t instructions = 0;  // it has executed
+  Mask living = 0;                 // lanes that have not exited
+  std::byte* local = nullptr;      // local memory: lane l's byte at offset o is local[l * local_stride + o]
   std::uint32_t local_stride = 0;
   std::uint8_t* local_initialized = nullptr;  // a bit a byte, laid out like `local`; null when not checked
 
@@ -40,7 +41,7 @@ struct Warp {
 struct Frame {
   Frame* caller = nullptr;
   const struct Code* code = nullptr;
-  std::uint32_t return_pc = 0;   // in the caller's code
+  std::uint32_t return_pc = 0;  // in the caller's code
   std::uint32_t depth = 0;
   std::uint32_t local_base = 0;  // where its .local variables begin
   int lanes = 0;                 // how many still have to return
@@ -68,12 +69,12 @@ struct Block {
 
 /// What memory and warp handlers count for one instruction of the code, when a launch is profiled.
 struct Counters {
-  std::uint64_t executed = 0, lanes = 0;          // warp instructions, and lanes active in them
-  std::uint64_t divergent = 0;                    // branches whose lanes parted
-  std::uint64_t requests = 0, sectors = 0;        // global and local: warp requests and 32-byte sectors
-  std::uint64_t bytes = 0;                        // that the lanes asked for
+  std::uint64_t executed = 0, lanes = 0;               // warp instructions, and lanes active in them
+  std::uint64_t divergent = 0;                         // branches whose lanes parted
+  std::uint64_t requests = 0, sectors = 0;             // global and local: warp requests and 32-byte sectors
+  std::uint64_t bytes = 0;                             // that the lanes asked for
   std::uint64_t wavefronts = 0, ideal_wavefronts = 0;  // shared memory
-  std::uint64_t atomic_conflicts = 0;             // lanes beyond the first at one address
+  std::uint64_t atomic_conflicts = 0;                  // lanes beyond the first at one address
 };
 
 /// A host thread that runs blocks.
