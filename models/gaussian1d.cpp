@@ -66,7 +66,13 @@ Model trace(const Config& config, bool replay) {
   };
   Model model = bce_model(config, replay, players);
   model.uses_images = false;
-  model.draw = line_picture({mean, deviation}, config.integer("train.head_start"), model);
+  const LineTrace generator = [sample = model.sample, ema = model.has_ema](Graph& graph, Value z) {
+    return sample(graph, z, ema);
+  };
+  model.plan_drawing = [data = Gaussian{mean, deviation}, head_start = config.integer("train.head_start"), generator,
+                        discriminator = model.discriminate](State& state) {
+    return line_drawing(data, head_start, generator, discriminator, state);
+  };
   return model;
 }
 

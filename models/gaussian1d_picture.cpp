@@ -16,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr std::size_t grid_points = 701, latent_points = 8192, shown_latents = 25;
+constexpr std::size_t grid_points = 701, latent_points = 8192, shown_latents = 25, chunk = 1024;
 constexpr int frame_width = 640, frame_height = 480, caption_height = 34;
 
 constexpr Colour black{0, 0, 0}, grey{130, 130, 130}, pale{200, 200, 200}, green{20, 140, 50}, blue{30, 80, 200},
@@ -157,8 +157,6 @@ Image draw_frame(const LineMeasurement& m, const Gaussian& data, std::int64_t st
   return canvas.image();
 }
 
-void write_png(const fs::path& file, const Image& image) { atomic_write(file, encode_png(image)); }
-
 // Four frames that were drawn, side by side under their captions. Skipped while there are too few.
 void draw_strip(const fs::path& folder, const json& stages, std::int64_t head_start) {
   const auto step_of = [](const json& stage) { return stage.at("step").get<std::int64_t>(); };
@@ -186,7 +184,7 @@ void draw_strip(const fs::path& folder, const json& stages, std::int64_t head_st
     strip.text({left + 20.0, 24}, caption, 12, black);
     left += frame_width;
   }
-  write_png(folder / "strip.png", strip.image());
+  atomic_write(folder / "strip.png", encode_png(strip.image()));
 }
 
 // The stages that are on record and come before `step`: a run that goes on draws later ones again.
@@ -198,19 +196,30 @@ json earlier_stages(const fs::path& file, std::int64_t step) {
   return kept;
 }
 
-// A function of one number, traced by `trace` and run on the state's backend.
-LineFunction as_function(State& state, std::function<Value(Graph&, Value)> trace) {
-  return [&state, trace = std::move(trace)](std::span<const double> points) {
+// A function of one number, traced by `trace` and planned on the state's backend for `chunk` points at a time.
+struct PlannedFunction {
+  std::shared_ptr<Program> program;
+
+  PlannedFunction(State& state, const LineTrace& trace) {
     Graph graph;
-    graph.output("y", trace(graph, graph.input("x", {DType::f32, {static_cast<std::int64_t>(points.size()), 1}})));
-    Program program(graph, state);
-    std::vector<float> values(points.begin(), points.end());
-    program.write("x", values.data(), values.size() * sizeof(float));
-    program.run();
-    program.read("y", values);
-    return std::vector<double>(values.begin(), values.end());
-  };
-}
+    graph.output("y", trace(graph, graph.input("x", {DType::f32, {chunk, 1}})));
+    program = std::make_shared<Program>(graph, state);
+  }
+
+  std::vector<double> operator()(std::span<const double> points) const {
+    std::vector<double> values;
+    std::vector<float> part(chunk);
+    for (std::size_t first = 0; first < points.size(); first += part.size()) {
+      const std::span<const double> here = points.subspan(first, std::min(part.size(), points.size() - first));
+      std::copy(here.begin(), here.end(), part.begin());
+      program->write("x", part.data(), part.size() * sizeof(float));
+      program->run();
+      program->read("y", part);
+      values.insert(values.end(), part.begin(), part.begin() + static_cast<std::ptrdiff_t>(here.size()));
+    }
+    return values;
+  }
+};
 
 }  // namespace
 
@@ -247,22 +256,31 @@ LineMeasurement measure_line(const Gaussian& data, const LineFunction& generator
   return m;
 }
 
-decltype(Model::draw) line_picture(const Gaussian& data, std::int64_t head_start, const Model& model) {
-  return [data, head_start, sample = model.sample, discriminate = model.discriminate, ema = model.has_ema](
-             State& state, std::int64_t step, const fs::path& folder) -> std::vector<std::pair<std::string, double>> {
-    const LineMeasurement m =
-        measure_line(data, as_function(state, [&](Graph& graph, Value z) { return sample(graph, z, ema); }),
-                     as_function(state, [&](Graph& graph, Value x) { return ops::sigmoid(discriminate(graph, x)); }));
-    write_png(folder / frame_name(step), draw_frame(m, data, step));
-    std::vector<std::pair<std::string, double>> figures{
+Drawing line_drawing(const Gaussian& data, std::int64_t head_start, const LineTrace& generator, const LineTrace& discriminator,
+                     State& state) {
+  const PlannedFunction g(state, generator);
+  const PlannedFunction d(state, [&](Graph& graph, Value x) { return ops::sigmoid(discriminator(graph, x)); });
+  Drawing drawing;
+  drawing.programs = {g.program, d.program};
+  drawing.staging_bytes = 4 * frame_width * (frame_height + caption_height) * Canvas::pixel_bytes +  // the strip
+                          frame_width * frame_height * 3;                                            // and a frame of it
+  drawing.draw = [=](std::int64_t step, const fs::path& file) {
+    const fs::path folder = file.parent_path();
+    const LineMeasurement m = measure_line(data, g, d);
+    Drawing::Result frame;
+    frame.picture = draw_frame(m, data, step);
+    frame.png = encode_png(frame.picture);
+    frame.figures = {
         {"ks", m.figures.ks}, {"d_from_optimum", m.figures.d_from_optimum}, {"d_from_half", m.figures.d_from_half}};
+    atomic_write(file, frame.png);
     json stages = earlier_stages(folder / "stages.json", step), stage{{"step", step}};
-    for (const auto& [name, value] : figures) stage[name] = value;
+    for (const auto& [name, value] : frame.figures) stage[name] = value;
     stages.push_back(stage);
     atomic_write(folder / "stages.json", stages.dump(1) + "\n");
     draw_strip(folder, stages, head_start);
-    return figures;
+    return frame;
   };
+  return drawing;
 }
 
 }  // namespace gannet::models

@@ -29,8 +29,12 @@ struct LineMeasurement {
 using LineFunction = std::function<std::vector<double>(std::span<const double>)>;
 LineMeasurement measure_line(const Gaussian& data, const LineFunction& generator, const LineFunction& discriminator);
 
-// Model::draw of a family on a line: writes step_XXXXXXXX.png, stages.json (the figures of every frame so far), and strip.png:
-// (a) the start, (b) D after its head start, (c) p_g about half way, (d) the last frame. `model` needs sample and discriminate.
-decltype(Model::draw) line_picture(const Gaussian& data, std::int64_t head_start, const Model& model);
+// Traces z -> G(z), or x -> the logit of D(x); (N,1) both.
+using LineTrace = std::function<Value(Graph&, Value)>;
+
+// What a family on a line draws: frames step_XXXXXXXX.png, stages.json (the figures of every frame so far), and strip.png:
+// (a) the start, (b) D after its head start, (c) p_g about half way, (d) the last frame.
+Drawing line_drawing(const Gaussian& data, std::int64_t head_start, const LineTrace& generator, const LineTrace& discriminator,
+                     State& state);
 
 }  // namespace gannet::models

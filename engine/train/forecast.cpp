@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::size_t loader_slots = 3;      // being read, ready, being filled
 constexpr std::size_t fault_around = 65536;  // a page fault maps the cached pages around it, too
-constexpr std::size_t first_run = 5 << 20;   // code and stacks that are touched when programs, loader and files first run
+constexpr std::size_t first_run = 4 << 20;   // code and stacks that are touched when programs, loader and files first run
 
 // How much of a mapped dataset is resident after so many draws of samples.
 std::size_t touched_bytes(std::size_t dataset_bytes, double draws, std::size_t sample_bytes) {
@@ -42,7 +42,7 @@ std::string format_bytes(double bytes) {
   return fmt::format("{:.{}f} {}", bytes, unit == 0 ? 0 : 1, units[unit]);
 }
 
-MemoryForecast forecast_memory(const Step& step, const Sampler* sampler, std::size_t dataset_bytes, std::int64_t steps) {
+MemoryForecast forecast_memory(const Step& step, const Drawing& drawing, std::size_t dataset_bytes, std::int64_t steps) {
   MemoryForecast memory;
   memory.state = step.state().bytes();
   memory.process = std::max(resident_bytes(), memory.state) - memory.state + first_run;
@@ -59,17 +59,15 @@ MemoryForecast forecast_memory(const Step& step, const Sampler* sampler, std::si
   // A checkpoint copies a tensor at a time, once as it lies and once in PyTorch's order.
   for (const Variable& variable : step.state().variables())
     memory.staging = std::max(memory.staging, 2 * sizeof(float) * static_cast<std::size_t>(variable.type.shape.elements()));
-  if (sampler) {
-    memory.arena += sampler->program().report().arena_bytes;
-    memory.inputs += sampler->program().report().input_bytes;
-    const auto count = static_cast<std::size_t>(step.config().integer("train.sample_count"));
-    const std::size_t samples = count * static_cast<std::size_t>(sampler->shape().elements());
-    memory.staging = std::max(memory.staging, samples * (sizeof(float) + 2));
+  for (const auto& program : drawing.programs) {
+    memory.arena += program->report().arena_bytes;
+    memory.inputs += program->report().input_bytes;
   }
+  memory.staging = std::max(memory.staging, drawing.staging_bytes);
   return memory;
 }
 
-std::vector<std::string> describe_plan(const Step& step, const Sampler* sampler, const MemoryForecast& memory) {
+std::vector<std::string> describe_plan(const Step& step, const Drawing& drawing, const MemoryForecast& memory) {
   const Model& model = step.model();
   std::vector<std::string> lines;
   lines.push_back(fmt::format("parameters   generator {}, discriminator {}",
@@ -89,7 +87,9 @@ std::vector<std::string> describe_plan(const Step& step, const Sampler* sampler,
   const auto batch = static_cast<double>(step.config().integer("train.batch"));
   lines.push_back(fmt::format("a step       {:.4g} GFLOP ({:.3g} an image), {} moved", flops / 1e9, flops / 1e9 / batch,
                               format_bytes(bytes)));
-  if (sampler) lines.push_back(fmt::format("sampling     {} kernels", sampler->program().report().kernels));
+  int kernels = 0;
+  for (const auto& program : drawing.programs) kernels += program->report().kernels;
+  lines.push_back(fmt::format("sampling     {} kernels", kernels));
   const auto size = [](std::size_t bytes) { return format_bytes(static_cast<double>(bytes)); };
   lines.push_back(
       fmt::format("memory       {} forecast: process {}, state {}, intermediate values {}, inputs {}, data {}, staging {}",

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/train/sampler.h"
+#include "engine/train/model.h"
 #include "engine/train/step.h"
 
 namespace gannet {
@@ -16,16 +16,15 @@ struct MemoryForecast {
   std::size_t arena = 0;    // intermediate values of every program
   std::size_t inputs = 0;   // of the programs
   std::size_t data = 0;     // batches read ahead, and the pages of the dataset that the steps touch
-  std::size_t staging = 0;  // host copies while a checkpoint or a grid is made
+  std::size_t staging = 0;  // host copies while a checkpoint or a picture is made
   std::size_t total() const { return process + state + arena + inputs + data + staging; }
 };
 
-// Before the first run of a program. sampler: null when the model draws its own pictures; dataset_bytes: of the file, 0 when
-// there is none; steps: still to make.
-MemoryForecast forecast_memory(const Step& step, const Sampler* sampler, std::size_t dataset_bytes, std::int64_t steps);
+// Before the first run of a program. dataset_bytes: of the file, 0 when there is none; steps: still to make.
+MemoryForecast forecast_memory(const Step& step, const Drawing& drawing, std::size_t dataset_bytes, std::int64_t steps);
 
 // Lines for people: parameters of each player, operators and kernels, FLOPs and bytes of a step, and the memory forecast.
-std::vector<std::string> describe_plan(const Step& step, const Sampler* sampler, const MemoryForecast& memory);
+std::vector<std::string> describe_plan(const Step& step, const Drawing& drawing, const MemoryForecast& memory);
 
 std::string format_bytes(double bytes);
 

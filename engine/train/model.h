@@ -8,12 +8,14 @@
 #include <utility>
 #include <vector>
 
+#include "engine/data/image.h"
 #include "engine/graph/graph.h"
 #include "engine/graph/ops.h"
 #include "engine/train/config.h"
 
 namespace gannet {
 
+class Program;
 class State;
 
 // One program of a step, run `repeats` times in a row (n_critic). Run r of step s is the phase's run s * repeats + r
@@ -27,6 +29,19 @@ struct Phase {
 struct Latent {
   Shape shape;  // of one sample: (latent)
   kernels::Random::Distribution distribution = kernels::Random::Distribution::normal;
+};
+
+// What draws the picture of a step, planned before the first one, so that the memory of a run is known.
+struct Drawing {
+  struct Result {
+    Image picture;
+    std::vector<std::byte> png;
+    std::vector<std::pair<std::string, double>> figures;  // for the metrics, TensorBoard and the log
+  };
+  std::vector<std::shared_ptr<const Program>> programs;  // that it runs
+  std::size_t staging_bytes = 0;                         // on the host while it draws
+  // step: steps made. Writes the picture to `file`, and whatever belongs beside it.
+  std::function<Result(std::int64_t step, const std::filesystem::path& file)> draw;
 };
 
 // Inputs that the trainer feeds, by name, where a graph has them:
@@ -48,10 +63,8 @@ struct Model {
   std::function<Value(Graph&, Value z, bool ema)> sample;
   // Traces the discriminator in inference mode: samples -> logits (N,1); null where the family has none.
   std::function<Value(Graph&, Value samples)> discriminate;
-  // Where samples are not pictures: called at sample times (step: steps made) in place of drawing a grid. Writes what it draws
-  // into `folder`; the figures it returns go to the metrics, TensorBoard and the log.
-  std::function<std::vector<std::pair<std::string, double>>(State&, std::int64_t step, const std::filesystem::path& folder)>
-      draw;
+  // Where samples are not pictures: what to draw in place of a grid of them.
+  std::function<Drawing(State&)> plan_drawing;
   bool has_ema = false;
   bool uses_images = true;  // false: real samples are drawn inside the graph (gaussian1d)
 };

@@ -22,6 +22,8 @@ struct Rectangle {
 
 class Canvas {
  public:
+  static constexpr std::size_t pixel_bytes = 3 + sizeof(float);  // that a canvas takes: the picture and the ink
+
   Canvas(int width, int height) : image_(height, width, 3, 255) {}
 
   // Nothing is drawn outside of it.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/data/file.h"
 #include "kernels/check.h"
 
 namespace gannet {
@@ -87,6 +88,23 @@ std::vector<float> Sampler::draw(std::span<const float> z) {
     std::copy_n(output.begin(), present * size, samples.begin() + static_cast<std::ptrdiff_t>(first * size));
   }
   return samples;
+}
+
+Drawing grid_drawing(const Model& model, State& state, std::int64_t count) {
+  const auto sampler = std::make_shared<Sampler>(model, state, std::min(count, chunk));
+  const std::size_t elements = static_cast<std::size_t>(count) * static_cast<std::size_t>(sampler->shape().elements());
+  Drawing drawing;
+  drawing.programs = {{sampler, &sampler->program()}};
+  drawing.staging_bytes = elements * (sizeof(float) + 2);  // samples, their bytes, the grid
+  drawing.draw = [sampler, latents = draw_latents(state.backend(), model.latent, count, state.seed())](
+                     std::int64_t, const std::filesystem::path& file) {
+    Drawing::Result grid;
+    grid.picture = sample_grid(sampler->draw(latents), sampler->shape());
+    grid.png = encode_png(grid.picture);
+    atomic_write(file, grid.png);
+    return grid;
+  };
+  return drawing;
 }
 
 std::vector<std::uint8_t> to_bytes(std::span<const float> samples) {

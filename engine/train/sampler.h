@@ -36,6 +36,9 @@ class Sampler {
   Program program_;
 };
 
+// A grid of `count` samples, whose noise depends on the state's seed alone: the same at every step, and after resuming.
+Drawing grid_drawing(const Model& model, State& state, std::int64_t count);
+
 // Samples in [-1,1] as bytes, (N,H,W,C) both.
 std::vector<std::uint8_t> to_bytes(std::span<const float> samples);
 

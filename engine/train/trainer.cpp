@@ -14,6 +14,7 @@
 #include "engine/train/progress.h"
 #include "engine/train/run_folder.h"
 #include "engine/train/run_log.h"
+#include "engine/train/sampler.h"
 #include "engine/train/tensorboard.h"
 
 namespace gannet {
@@ -52,10 +53,18 @@ std::optional<Checkpoint> checkpoint_to_resume(const TrainOptions& options) {
   return Checkpoint(find_checkpoint(options.out));
 }
 
-std::shared_ptr<const Dataset> open_dataset(const TrainOptions& options) {
-  const std::string& file = options.config.text("data.file");
-  if (!options.replay.empty() || file.empty()) return nullptr;
-  return std::make_shared<const Dataset>(file);
+// The dataset file; empty when the run takes none.
+std::string dataset_of(const TrainOptions& options) { return options.replay.empty() ? options.config.text("data.file") : ""; }
+
+// Of the dataset file, after checking it; 0 without one. It does not stay mapped: the forecast counts its pages apart.
+std::size_t dataset_size(const TrainOptions& options) {
+  const std::string file = dataset_of(options);
+  return file.empty() ? 0 : static_cast<std::size_t>(fs::file_size(Dataset(file).path()));
+}
+
+Drawing plan_drawing(Step& step) {
+  if (step.model().plan_drawing) return step.model().plan_drawing(step.state());
+  return grid_drawing(step.model(), step.state(), step.config().integer("train.sample_count"));
 }
 
 class Trainer {
@@ -67,21 +76,20 @@ class Trainer {
         stop_(stop),
         folder_(folder_to_resume(options)),
         resumed_(checkpoint_to_resume(options)),
-        dataset_(open_dataset(options)),
+        dataset_bytes_(dataset_size(options)),
         step_(options.family, config_, backend, !options.replay.empty()),
         log_(options.terminal) {}
 
   int run() {
-    load_weights();
     first_ = resumed_ ? resumed_->info().step : 0;
     const std::uint64_t position = resumed_ ? resumed_->info().position : 0;
-    resumed_.reset();  // its file need not stay mapped
     const std::int64_t total = config_.integer("train.steps");
     GANNET_CHECK(first_ <= total, "{}: the run has made {} steps already; train.steps (--steps) is {} in all",
                  options_.out.string(), first_, total);
-    plan_samples();
-    const std::size_t dataset_bytes = dataset_ ? static_cast<std::size_t>(fs::file_size(dataset_->path())) : 0;
-    forecast_ = forecast_memory(step_, sampler_.get(), dataset_bytes, total - first_);
+    drawing_ = plan_drawing(step_);  // before weights are read: what they leave on the heap is no part of the forecast
+    forecast_ = forecast_memory(step_, drawing_, dataset_bytes_, total - first_);
+    load_weights();
+    resumed_.reset();  // its file need not stay mapped
     make_feed(position);
     open_folder();
     if (first_ == total) {
@@ -118,18 +126,11 @@ class Trainer {
   }
 
   void make_feed(std::uint64_t position) {
+    const std::string file = dataset_of(options_);
     if (!options_.replay.empty())
       feed_ = std::make_unique<DataFeed>(step_, options_.replay);
     else
-      feed_ = std::make_unique<DataFeed>(step_, dataset_, position);
-  }
-
-  // The grid's noise is the same at every step, and after resuming.
-  void plan_samples() {
-    if (step_.model().draw) return;
-    const std::int64_t count = config_.integer("train.sample_count");
-    sampler_ = std::make_unique<Sampler>(step_.model(), step_.state(), std::min<std::int64_t>(count, 64));
-    latents_ = draw_latents(backend_, step_.model().latent, count, step_.state().seed());
+      feed_ = std::make_unique<DataFeed>(step_, file.empty() ? nullptr : std::make_shared<const Dataset>(file), position);
   }
 
   void open_folder() {
@@ -143,7 +144,7 @@ class Trainer {
     metrics_ = std::make_unique<MetricsFile>(folder_->metrics(), first_);
     events_ = std::make_unique<EventFile>(folder_->path(), options_.resume ? first_ + 1 : 0);
     log_.line(fmt::format("{}: {} on {}", folder_->path().string(), options_.family.name, backend_.name()));
-    for (const std::string& line : describe_plan(step_, sampler_.get(), forecast_)) log_.line(line);
+    for (const std::string& line : describe_plan(step_, drawing_, forecast_)) log_.line(line);
     if (config_.text("train.precision") == "tf32") log_.line("tf32 is an arithmetic of GPUs: here it is fp32");
     if (options_.resume) log_.line(fmt::format("goes on after step {}", first_));
   }
@@ -195,26 +196,15 @@ class Trainer {
   }
 
   void sample(std::int64_t made) {
-    if (step_.model().draw) {
-      extra_ = step_.model().draw(step_.state(), made, folder_->samples());
-      std::string line = fmt::format("step {}:", made);
-      for (const auto& [name, value] : extra_) line += fmt::format(" {} {:.4f}", name, value);
-      log_.line(line);
-      if (fs::exists(folder_->sample(made))) {
-        const MappedFile png(folder_->sample(made));
-        show_picture(made, decode_image(png.bytes()), png.bytes());
-      }
-      return;
-    }
-    const Image grid = sample_grid(sampler_->draw(latents_), sampler_->shape());
-    const std::vector<std::byte> png = encode_png(grid);
-    atomic_write(folder_->sample(made), png);
-    show_picture(made, grid, png);
-  }
-
-  void show_picture(std::int64_t made, const Image& picture, std::span<const std::byte> png) {
+    Drawing::Result drawn = drawing_.draw(made, folder_->sample(made));
+    const Image& picture = drawn.picture;
     events_->image("samples", made, picture.height, picture.width, picture.channels,
-                   {reinterpret_cast<const char*>(png.data()), png.size()});
+                   {reinterpret_cast<const char*>(drawn.png.data()), drawn.png.size()});
+    extra_ = std::move(drawn.figures);
+    if (extra_.empty()) return;
+    std::string line = fmt::format("step {}:", made);
+    for (const auto& [name, value] : extra_) line += fmt::format(" {} {:.4f}", name, value);
+    log_.line(line);
   }
 
   // Metrics first: a run that goes on from this checkpoint has them all.
@@ -243,15 +233,14 @@ class Trainer {
   StopSignal& stop_;
   std::unique_ptr<RunFolder> folder_;
   std::optional<Checkpoint> resumed_;
-  std::shared_ptr<const Dataset> dataset_;
+  std::size_t dataset_bytes_;
   Step step_;
   RunLog log_;
   const std::int64_t batch_ = config_.integer("train.batch");
   const std::int64_t tensorboard_every_ = config_.integer("train.tensorboard_every");
   std::unique_ptr<DataFeed> feed_;
   std::int64_t first_ = 0;  // steps made before
-  std::unique_ptr<Sampler> sampler_;
-  std::vector<float> latents_;
+  Drawing drawing_;
   std::unique_ptr<MetricsFile> metrics_;
   std::unique_ptr<EventFile> events_;
   MemoryForecast forecast_;
@@ -267,13 +256,9 @@ int train(const TrainOptions& options, kernels::Backend& backend, StopSignal& st
 
 std::vector<std::string> dry_run(const TrainOptions& options, kernels::Backend& backend) {
   Step step(options.family, options.config, backend, !options.replay.empty());
-  std::optional<Sampler> sampler;
-  if (!step.model().draw)
-    sampler.emplace(step.model(), step.state(), std::min<std::int64_t>(options.config.integer("train.sample_count"), 64));
-  const std::string& data = options.config.text("data.file");
-  const std::size_t dataset_bytes = data.empty() ? 0 : static_cast<std::size_t>(fs::file_size(Dataset(data).path()));
-  const Sampler* planned = sampler ? &*sampler : nullptr;
-  return describe_plan(step, planned, forecast_memory(step, planned, dataset_bytes, options.config.integer("train.steps")));
+  const Drawing drawing = plan_drawing(step);
+  const std::int64_t steps = options.config.integer("train.steps");
+  return describe_plan(step, drawing, forecast_memory(step, drawing, dataset_size(options), steps));
 }
 
 }  // namespace gannet
