@@ -25,7 +25,7 @@ class NarrowDgradKernel final : public Kernel {
     threads_ = static_cast<int>(std::min<std::int64_t>(samples_, threads_for(y.elements())));
     filter_ = aligned(problem_.K * problem_.columns);
     bias_row_ = aligned(problem_.W * problem_.C + narrow_slack);
-    scratch_ = aligned(problem_.padded_floats() + problem_.line_floats() + problem_.tile_floats());
+    scratch_ = aligned(problem_.padded_floats + problem_.line_floats + problem_.tile_floats);
   }
 
   std::size_t workspace_bytes() const override {

@@ -17,17 +17,12 @@ struct NarrowDgrad {
   std::int64_t block;  // channels of y that lie together: all K, or those of a block
   Activation activation;
   // By complete(), for a vector set:
-  std::int64_t columns = 0;  // R * S * C, padded to whole groups of vectors
-  std::int64_t classes = 0;  // pixels of a row that are so far from each other are placed by vectors that do not overlap
-
-  // The picture with its padding, at least as large as what the taps reach.
-  std::int64_t padded_height() const { return H + pad > (P - 1) * stride + R ? H + pad : (P - 1) * stride + R; }
-  std::int64_t padded_row() const { return (W + pad > (Q - 1) * stride + S ? W + pad : (Q - 1) * stride + S) * C; }
+  std::int64_t columns = 0;     // R * S * C, padded to whole groups of vectors
+  std::int64_t classes = 0;     // pixels of a row that are so far from each other are placed by vectors that do not overlap
+  std::int64_t padded_row = 0;  // floats in a row of the picture with its padding, at least as wide as what the taps reach
+  std::int64_t line = 0;        // such a row with slack
   // Parts of the scratch memory, in floats.
-  std::int64_t line() const { return padded_row() + narrow_slack; }
-  std::int64_t padded_floats() const { return padded_height() * padded_row() + narrow_slack; }
-  std::int64_t line_floats() const { return R * classes * line(); }
-  std::int64_t tile_floats() const { return widest_narrow_tile * columns + narrow_slack; }
+  std::int64_t padded_floats = 0, line_floats = 0, tile_floats = 0;
 };
 
 // clang-format off

@@ -44,7 +44,7 @@ inline void multiply_tile(const NarrowDgrad& problem, const float* y, const floa
 
 // One pixel's products, as rows of the picture: each to the line of its row and class. Lanes past the S * C of a row are zero.
 inline void place(const NarrowDgrad& problem, const float* products, float* line) {
-  const std::int64_t length = problem.S * problem.C, next_row = problem.classes * problem.line();
+  const std::int64_t length = problem.S * problem.C, next_row = problem.classes * problem.line;
   for (std::int64_t r = 0; r < problem.R; ++r, products += length, line += next_row) {
     for (std::int64_t i = 0; i < length; i += Float::width) {
       Float value = load(products + i);
@@ -60,7 +60,7 @@ template <int vectors>
 void accumulate(const NarrowDgrad& problem, const float* y, const float* w, float* padded, float* lines, float* tile) {
   constexpr int tile_pixels = accumulators / vectors;
   static_assert(tile_pixels <= widest_narrow_tile);
-  const std::int64_t group = vectors * Float::width, row = problem.padded_row(), step = problem.stride * problem.C;
+  const std::int64_t group = vectors * Float::width, row = problem.padded_row, step = problem.stride * problem.C;
   for (std::int64_t p = 0; p < problem.P; ++p) {
     const float* const y_row = y + p * problem.Q * problem.block;
     for (std::int64_t q = 0; q < problem.Q;) {
@@ -77,16 +77,16 @@ void accumulate(const NarrowDgrad& problem, const float* y, const float* w, floa
       }
       std::int64_t member = q % problem.classes;
       for (int i = 0; i < pixels; ++i, ++q) {
-        place(problem, tile + i * problem.columns, lines + member * problem.line() + q * step);
+        place(problem, tile + i * problem.columns, lines + member * problem.line + q * step);
         if (++member == problem.classes) member = 0;
       }
     }
     float* sum = padded + p * problem.stride * row;
     const float* from = lines;
-    for (std::int64_t r = 0; r < problem.R; ++r, sum += row, from += problem.classes * problem.line()) {
+    for (std::int64_t r = 0; r < problem.R; ++r, sum += row, from += problem.classes * problem.line) {
       for (std::int64_t i = 0; i < row; i += Float::width) {
         Float total = load(sum + i);
-        for (std::int64_t j = 0; j < problem.classes; ++j) total = total + load(from + j * problem.line() + i);
+        for (std::int64_t j = 0; j < problem.classes; ++j) total = total + load(from + j * problem.line + i);
         // The vector may reach into the next row, where the lines hold no more than what whole vectors put there: zeros.
         store(sum + i, total);
       }
@@ -96,7 +96,7 @@ void accumulate(const NarrowDgrad& problem, const float* y, const float* w, floa
 
 template <Activation::Kind kind>
 void finish(const NarrowDgrad& problem, const float* padded, const float* bias, float* x) {
-  const std::int64_t length = problem.W * problem.C, row = problem.padded_row();
+  const std::int64_t length = problem.W * problem.C, row = problem.padded_row;
   const Float slope(problem.activation.slope);
   padded += problem.pad * (row + problem.C);
   for (std::int64_t h = 0; h < problem.H; ++h, padded += row, x += length) {
@@ -117,12 +117,19 @@ void complete(NarrowDgrad& problem) {
   problem.columns = groups * ((vectors + groups - 1) / groups) * Float::width;
   const std::int64_t reach = vectors_for(problem.S * problem.C) * Float::width, step = problem.stride * problem.C;
   problem.classes = (reach + step - 1) / step;
+  const auto larger = [](std::int64_t a, std::int64_t b) { return a > b ? a : b; };
+  const std::int64_t padded_height = larger(problem.H + problem.pad, (problem.P - 1) * problem.stride + problem.R);
+  problem.padded_row = larger(problem.W + problem.pad, (problem.Q - 1) * problem.stride + problem.S) * problem.C;
+  problem.line = problem.padded_row + narrow_slack;
+  problem.padded_floats = padded_height * problem.padded_row + narrow_slack;
+  problem.line_floats = problem.R * problem.classes * problem.line;
+  problem.tile_floats = widest_narrow_tile * problem.columns + narrow_slack;
 }
 
 void narrow_dgrad(const NarrowDgrad& problem, const float* y, const float* w, const float* bias, float* scratch, float* x) {
   float* const padded = scratch;
-  float* const lines = padded + problem.padded_floats();
-  float* const tile = lines + problem.line_floats();
+  float* const lines = padded + problem.padded_floats;
+  float* const tile = lines + problem.line_floats;
   for (float* p = scratch; p != tile; ++p) *p = 0;
   const std::int64_t vectors = problem.columns / Float::width;
   switch (vectors / ((vectors + most_vectors - 1) / most_vectors)) {
