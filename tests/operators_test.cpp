@@ -253,23 +253,10 @@ TEST(Operators, DerivativesEqualDifferences) {
   }
 }
 
-TEST(Operators, ProgramsEqualReference) {
+// The programs of every case on the CPU backend against the reference one.
+void check_all_programs(const std::vector<OperatorCase>& cases) {
   const auto reference = kernels::make_reference_backend();
   const auto cpu = kernels::make_cpu_backend(2);
-  Selection selection;
-  for (const OperatorCase& test : operator_cases()) {
-    if (!selection.takes(test.name)) continue;
-    SCOPED_TRACE(to_string(test));
-    check_programs(test, *cpu, *reference);
-    if (::testing::Test::HasFailure()) return;
-  }
-}
-
-TEST(Operators, RandomGraphsEqualReference) {
-  const auto reference = kernels::make_reference_backend();
-  const auto cpu = kernels::make_cpu_backend(2);
-  std::vector<OperatorCase> cases;
-  for (int i = 0; i < 80; ++i) cases.push_back(random_graph_case(static_cast<std::uint64_t>(1000 + i), 2 + i % 12));
   Selection selection;
   for (const OperatorCase& test : cases) {
     if (!selection.takes(test.name)) continue;
@@ -277,6 +264,14 @@ TEST(Operators, RandomGraphsEqualReference) {
     check_programs(test, *cpu, *reference);
     if (::testing::Test::HasFailure()) return;
   }
+}
+
+TEST(Operators, ProgramsEqualReference) { check_all_programs(operator_cases()); }
+
+TEST(Operators, RandomGraphsEqualReference) {
+  std::vector<OperatorCase> cases;
+  for (int i = 0; i < 80; ++i) cases.push_back(random_graph_case(static_cast<std::uint64_t>(1000 + i), 2 + i % 12));
+  check_all_programs(cases);
 }
 
 // Every fused operator that the cases trace, the backward ones among them, against its composition.
