@@ -40,9 +40,10 @@ void Parser::function(bool is_entry) {
     module_.functions.back().name = name;
   }
   if (!lexer_.accept(';')) {
+    const int opened = lexer_.line();
     if (!lexer_.accept('{')) lexer_.fail_expected(fmt::format("the body of {}", shown(name)));
     function.is_defined = true;
-    body();
+    body(opened);
     resolve_references();
   }
   keep(std::move(function), line);
@@ -121,11 +122,10 @@ bool Parser::function_directive(Function& function) {
   return true;
 }
 
-void Parser::body() {
-  const int line = lexer_.line();
+void Parser::body(int opened) {
   while (true) {
     if (lexer_.at(Token::Kind::end)) {
-      lexer_.fail(fmt::format("the text ends within {}, whose body begins at line {}", shown(context().function.name), line));
+      lexer_.fail(fmt::format("the text ends within {}, whose body begins at line {}", shown(context().function.name), opened));
     }
     if (lexer_.accept('{')) {
       context().scopes.open();

@@ -79,7 +79,7 @@ class Parser {
   std::vector<Variable> parameters(std::string_view what, bool names_are_optional);
   bool function_directive(Function& function);
   void three(int (&numbers)[3], std::string_view what);
-  void body();
+  void body(int opened);
   void statement();
   void scoped_directive();
   void registers();

@@ -50,6 +50,8 @@ Parser::Declaration Parser::declaration_head(Space space, std::string_view what)
   variable.space = space;
   variable.alignment = 0;
   bool is_pointer = false;
+  while (attribute()) {
+  }
   while (lexer_.at(Token::Kind::directive)) {
     const Token token = lexer_.next();
     const std::string_view word = token.text;
