@@ -9,21 +9,24 @@ build=build/fuzz
 cmake -S tests/fuzz -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_COMPILER=clang++ >/dev/null
 cmake --build "$build"
 python3 tests/fuzz/seeds.py "$build/seeds"
+python3 tools/simulator/tests/fuzz/seeds.py "$build/seeds"
 mkdir -p "$build/seeds/image" "$build/seeds/config" "$build/logs" "$build/findings"
 cp tests/pictures/*.png tests/pictures/*.jpg "$build/seeds/image"
 cp models/configs/*.json "$build/seeds/config"
 
 fuzz() { # NAME
-  local name=$1 dictionary=()
+  local name=$1 dictionary=() file
   mkdir -p "$build/corpus/$name"
-  if [[ -f tests/fuzz/$name.dict ]]; then dictionary=(-dict="tests/fuzz/$name.dict"); fi
+  for file in tests/fuzz/"$name".dict tools/simulator/tests/fuzz/"$name".dict; do
+    if [[ -f $file ]]; then dictionary=(-dict="$file"); fi
+  done
   "$build/bin/${name}_fuzz" -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
     -artifact_prefix="$build/findings/$name-" "${dictionary[@]}" "$build/corpus/$name" "$build/seeds/$name" \
     >"$build/logs/$name.txt" 2>&1
 }
 
 names=()
-for source in tests/fuzz/*_fuzz.cpp; do names+=("$(basename "$source" _fuzz.cpp)"); done
+for source in tests/fuzz/*_fuzz.cpp tools/simulator/tests/fuzz/*_fuzz.cpp; do names+=("$(basename "$source" _fuzz.cpp)"); done
 
 # As many at a time as there are processors.
 passed=0 failed=0 running=()
