@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <mutex>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace sim {
@@ -10,14 +12,39 @@ namespace sim {
 /// What the checks look for; `check` names the tool of compute-sanitizer that looks for the same.
 enum class Fault : std::uint8_t {
   // memcheck
-  out_of_bounds, misaligned, use_after_free, invalid_address, host_memory, peer_access, read_only, invalid_free, double_free, leak,
-  stack_overflow, trap, assertion, illegal_instruction,
+  out_of_bounds,
+  misaligned,
+  use_after_free,
+  invalid_address,
+  host_memory,
+  peer_access,
+  read_only,
+  invalid_free,
+  double_free,
+  leak,
+  stack_overflow,
+  trap,
+  assertion,
+  illegal_instruction,
   // initcheck
-  uninitialized_global, uninitialized_shared, uninitialized_local, uninitialized_copy,
+  uninitialized_global,
+  uninitialized_shared,
+  uninitialized_local,
+  uninitialized_copy,
   // racecheck
-  shared_race, shared_race_same_value, global_race, stream_race, cp_async_race,
+  shared_race,
+  shared_race_same_value,
+  global_race,
+  stream_race,
+  cp_async_race,
   // synccheck
-  divergent_barrier, invalid_barrier, missing_lanes, exited_lanes, deadlock, invalid_mask, timeout,
+  divergent_barrier,
+  invalid_barrier,
+  missing_lanes,
+  exited_lanes,
+  deadlock,
+  invalid_mask,
+  timeout,
   // of the API
   api_misuse,
 };
@@ -30,7 +57,7 @@ std::string_view name_of(Check check);  // "memcheck"
 
 /// A place in a running program: which thread did what where.
 struct Place {
-  std::string kernel;               // demangled; or the API call for an access by the host
+  std::string kernel;  // demangled; or the API call for an access by the host
   std::array<std::uint32_t, 3> block{}, thread{};
   std::vector<std::string> source;  // "file.cu:12", innermost first, then where it was inlined
   std::string instruction;          // as in the PTX: "st.shared.u32 [%r3], %f21" or its mnemonic
@@ -50,15 +77,20 @@ struct Finding {
 /// Thread-safe.
 class Report {
  public:
+  static Report& instance();  // of this process
+
   /// Adds it; prints it to standard error the first time. At most `limit` different ones are printed.
   void add(Finding finding);
   std::uint64_t errors() const;  // findings that are not warnings, repetitions not counted
   std::vector<Finding> findings() const;
+  void clear();                // forgets them, for tests
   void print_summary() const;  // to standard error; nothing when there were none
 
  private:
   mutable std::mutex mutex_;
   std::vector<Finding> findings_;
+  std::unordered_map<std::string, std::size_t> known_;  // what makes a finding the same as an earlier one -> its index
+  std::uint64_t errors_ = 0;
 };
 
 }  // namespace sim
