@@ -2,12 +2,12 @@
 #include <cstdint>
 #include <cstdio>
 
-#define CHECK(call)                                                                   \
-  do {                                                                                \
-    if (cudaError_t error = (call); error != cudaSuccess) {                           \
-      std::printf("%s: %s\n", #call, cudaGetErrorString(error));                      \
-      return 1;                                                                       \
-    }                                                                                 \
+#define CHECK(call)                                              \
+  do {                                                           \
+    if (cudaError_t error = (call); error != cudaSuccess) {      \
+      std::printf("%s: %s\n", #call, cudaGetErrorString(error)); \
+      return 1;                                                  \
+    }                                                            \
   } while (0)
 
 __device__ int thread() { return static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x); }
@@ -21,7 +21,9 @@ __global__ void doubles(const double* x, double* y) { y[thread()] = x[thread()];
 __global__ void bytes(const std::uint8_t* x, std::uint8_t* y) { y[thread()] = x[thread()]; }
 __global__ void broadcast(const float* x, float* y) { y[thread()] = x[blockIdx.x]; }
 
-__global__ void transpose_naive(const float* x, float* y) { y[threadIdx.x * 32 + threadIdx.y] = x[threadIdx.y * 32 + threadIdx.x]; }
+__global__ void transpose_naive(const float* x, float* y) {
+  y[threadIdx.x * 32 + threadIdx.y] = x[threadIdx.y * 32 + threadIdx.x];
+}
 
 template <int pitch>
 __device__ void transpose_tile(const float* x, float* y) {
@@ -90,7 +92,8 @@ __global__ void tensor_tile(const unsigned* a, const unsigned* b, float* d) {
   for (int k = 0; k < 4; ++k) {
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[threadIdx.x]), "r"(a[threadIdx.x]), "r"(a[threadIdx.x]), "r"(a[threadIdx.x]), "r"(b[threadIdx.x]), "r"(b[threadIdx.x]));
+                 : "r"(a[threadIdx.x]), "r"(a[threadIdx.x]), "r"(a[threadIdx.x]), "r"(a[threadIdx.x]), "r"(b[threadIdx.x]),
+                   "r"(b[threadIdx.x]));
   }
   d[threadIdx.x] = c[0] + c[1] + c[2] + c[3];
 }
