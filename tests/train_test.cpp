@@ -115,7 +115,8 @@ TEST_F(Training, LeavesACompleteRunFolder) {
 TEST_F(Training, StopsAtASignalAndGoesOnAsIfNothingHadBeen) {
   const nlohmann::json configuration = tiny("dcgan", data, 8);
   ASSERT_EQ((Train{configuration, folder / "whole"}()), 0);
-  for (const int signal : {SIGINT, SIGTERM}) {
+  ::signal(SIGHUP, SIG_DFL);  // whatever started the tests
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) {
     const fs::path run = folder / fmt::format("stopped-{}", signal);
     {
       StopSignal stop;
@@ -126,6 +127,15 @@ TEST_F(Training, StopsAtASignalAndGoesOnAsIfNothingHadBeen) {
     EXPECT_EQ((Train{.configuration = configuration, .out = run, .resume = true}()), 0);
     EXPECT_EQ(read_file(run / checkpoint_name(8)), read_file(folder / "whole" / checkpoint_name(8)));
   }
+}
+
+// So does nohup start it.
+TEST_F(Training, GoesOnAfterAHangUpThatIsIgnored) {
+  ::signal(SIGHUP, SIG_IGN);
+  StopSignal stop;
+  ASSERT_EQ(::kill(::getpid(), SIGHUP), 0);
+  EXPECT_EQ((Train{tiny("dcgan", data, 2), folder / "run"}(stop)), 0);
+  ::signal(SIGHUP, SIG_DFL);
 }
 
 TEST_F(Training, StopsAtWhatIsNotFinite) {

@@ -1,17 +1,28 @@
 #include "engine/train/run_log.h"
 
 #include <fmt/format.h>
+#include <stdio_ext.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <ctime>
 
 namespace gannet {
+namespace {
+
+// Whole figures, which two spaces part: half of one would be another.
+std::string_view that_fits(std::string_view text, std::size_t columns) {
+  if (text.size() <= columns) return text;
+  const auto end = text.rfind("  ", columns);
+  return text.substr(0, end == text.npos ? columns : end);
+}
+
+}  // namespace
 
 RunLog::RunLog(std::FILE* out) : out_(out), terminal_(out && ::isatty(::fileno(out)) == 1) {}
 
 RunLog::~RunLog() {
-  if (shown_) std::fputc('\n', out_);
+  if (out_ && shown_) std::fputc('\n', out_);
 }
 
 void RunLog::note(std::string_view text) {
@@ -31,12 +42,20 @@ void RunLog::clear_progress() {
   shown_ = false;
 }
 
+// A terminal or a reader that went away is left alone from there on; the file has it all.
+void RunLog::flush_out() {
+  if (std::fflush(out_) == 0) return;
+  __fpurge(out_);
+  out_ = nullptr;
+  terminal_ = false;
+}
+
 void RunLog::line(std::string_view text) {
   note(text);
   if (!out_) return;
   clear_progress();
   std::fprintf(out_, "%.*s\n", static_cast<int>(text.size()), text.data());
-  std::fflush(out_);
+  flush_out();
 }
 
 void RunLog::progress_line(std::string_view text) {
@@ -49,10 +68,10 @@ void RunLog::progress_line(std::string_view text) {
 void RunLog::progress(std::string_view text) {
   winsize window{};
   if (::ioctl(::fileno(out_), TIOCGWINSZ, &window) == 0 && window.ws_col > 1)
-    text = text.substr(0, window.ws_col - 1u);  // a line that wraps could not be replaced
+    text = that_fits(text, window.ws_col - 1u);  // a line that wraps could not be replaced
   std::fprintf(out_, "\r%.*s\x1b[K", static_cast<int>(text.size()), text.data());
-  std::fflush(out_);
   shown_ = true;
+  flush_out();
 }
 
 }  // namespace gannet

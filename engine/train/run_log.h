@@ -34,8 +34,9 @@ class RunLog {
 
  private:
   void clear_progress();
+  void flush_out();
 
-  std::FILE* out_;
+  std::FILE* out_;  // null when it cannot be written to any more
   bool terminal_;
   bool shown_ = false;
   bool opened_ = false;

@@ -9,44 +9,48 @@
 namespace gannet {
 namespace {
 
-sigset_t stop_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
-  return set;
+bool is_ignored(int signal) {
+  struct sigaction action {};
+  return ::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+// Takes one that is pending; 0 when none is.
+int take_pending(const sigset_t& set) {
+  const timespec now{};
+  const int signal = sigtimedwait(&set, nullptr, &now);
+  if (signal > 0) return signal;
+  if (errno != EAGAIN && errno != EINTR) throw RuntimeError(fmt::format("cannot wait for signals: {}", std::strerror(errno)));
+  return 0;
 }
 
 }  // namespace
 
 StopSignal::StopSignal() {
-  sigset_t set = stop_signals();
+  sigemptyset(&signals_);
+  for (const int signal : {SIGINT, SIGTERM, SIGPIPE}) sigaddset(&signals_, signal);
+  if (!is_ignored(SIGHUP)) sigaddset(&signals_, SIGHUP);
+  sigset_t set = signals_;
   sigaddset(&set, SIGXFSZ);
   const int error = pthread_sigmask(SIG_BLOCK, &set, &previous_);
   if (error != 0) throw RuntimeError(fmt::format("cannot block signals: {}", std::strerror(error)));
 }
 
 StopSignal::~StopSignal() {
-  const sigset_t set = stop_signals();
+  sigset_t set = signals_;
+  sigaddset(&set, SIGXFSZ);
   const timespec now{};
-  sigset_t limit;
-  sigemptyset(&limit);
-  sigaddset(&limit, SIGXFSZ);
-  while (sigtimedwait(&set, nullptr, &now) > 0 || sigtimedwait(&limit, nullptr, &now) > 0) {
+  while (sigtimedwait(&set, nullptr, &now) > 0) {
   }  // what is pending is answered: it must not end the process on its way out
   pthread_sigmask(SIG_SETMASK, &previous_, nullptr);
 }
 
 int StopSignal::take() {
   if (taken_ != 0) return taken_;
-  const sigset_t set = stop_signals();
-  const timespec now{};
-  const int signal = sigtimedwait(&set, nullptr, &now);
-  if (signal > 0) {
-    taken_ = signal;
-    pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
-  } else if (errno != EAGAIN && errno != EINTR) {
-    throw RuntimeError(fmt::format("cannot wait for signals: {}", std::strerror(errno)));
+  taken_ = take_pending(signals_);
+  if (taken_ != 0) {
+    sigset_t again = signals_;
+    sigdelset(&again, SIGPIPE);
+    pthread_sigmask(SIG_UNBLOCK, &again, nullptr);
   }
   return taken_;
 }

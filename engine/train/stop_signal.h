@@ -1,4 +1,5 @@
-// SIGINT and SIGTERM as something to ask for between steps.
+// The signals that stop a training, as something to ask for between steps: SIGINT, SIGTERM, SIGHUP (the terminal went away;
+// not when it is ignored, as nohup has it) and SIGPIPE (whoever read the output went away).
 #pragma once
 
 #include <signal.h>
@@ -14,11 +15,11 @@ class StopSignal {
   StopSignal(const StopSignal&) = delete;
   StopSignal& operator=(const StopSignal&) = delete;
 
-  // The signal that came, or 0. After the first, a second one ends the process at once.
+  // The signal that came, or 0. After the first, a second one ends the process at once (SIGPIPE does not).
   int take();
 
  private:
-  sigset_t previous_;
+  sigset_t signals_, previous_;
   int taken_ = 0;
 };
 

@@ -1,6 +1,7 @@
 #include "engine/train/trainer.h"
 
 #include <chrono>
+#include <cstring>
 #include <memory>
 #include <optional>
 
@@ -221,7 +222,7 @@ class Trainer {
     const std::string share = signal == 0 ? fmt::format(" ({:+.1f} %)", 100 * (peak / total - 1)) : "";  // of all steps
     log_.line(fmt::format("memory       {} at most, forecast {}{}", format_bytes(peak), format_bytes(total), share));
     if (signal != 0)
-      log_.line(fmt::format("stopped by {} after step {}; --resume goes on", signal == SIGINT ? "SIGINT" : "SIGTERM", made));
+      log_.line(fmt::format("stopped by SIG{} after step {}; --resume goes on", sigabbrev_np(signal), made));
     else
       log_.line(fmt::format("done: {} steps; {}", made, folder_->checkpoint(made).string()));
     return signal == 0 ? 0 : 128 + signal;
