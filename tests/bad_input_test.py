@@ -117,6 +117,8 @@ def make_files(folder, gannet):
     path.write_bytes(content)
     (folder / "bare").mkdir()
     write("bare/config.json", (folder / "run/config.json").read_text())
+    write("odd/config.json", (folder / "run/config.json").read_text())
+    write("odd/checkpoints", "no folder")
     write("weights", safetensors({"generator.main.0.weight": tensor("F32", [1], 0, 4)}, bytes(4)))
     write("z", safetensors({"z": tensor("F32", [2, 9], 0, 72)}, bytes(72)))
     write("replay", safetensors({"real": tensor("F32", [2, 4, 1, 16, 16], 0, 8192)}, bytes(8192)))
@@ -131,19 +133,25 @@ CASES = [
     # usage
     ([], ["subcommand"]),
     (["trian"], ["'trian'", "'train'"]),
+    (["--stepz"], ["'--stepz'"]),
+    (["bench", "stpe"], ["'stpe'", "'step'"]),
+    (["bench"], ["step, operators"]),
     (["train"], ["CONFIG"]),
     (train("--stepz", "3"), ["--stepz"]),
     (train("--steps", "0"), ["--steps"]),
     (train("--steps", "many"), ["--steps"]),
-    (train("--steps", "99999999999999999999"), ["train.steps"]),
+    (train("--steps", "99999999999999999999"), ["--steps", "from 1 to 1000000000"]),
     (train("--device", "tpu"), ["--device"]),
     (train("--device", "cuda"), ["--device cuda", "no CUDA"]),
     (train("--gpus", "2"), ["--gpus 2"]),
+    (train("--gpus", "0"), ["--gpus", "from 1", "'0'"]),
+    (train(out=""), ["--out", "''"]),
     (train("--threads", "-1"), ["--threads"]),
     # configurations
     (train(config="dcgann"), ["'dcgann'", "'dcgan'"]),
     (train(config="nowhere/at.json"), ["nowhere/at.json"]),
     (train(config="folder"), ["folder"]),
+    (train(config="/dev/null"), ["/dev/null", "not a regular file"]),
     (train(config="malformed.json"), ["malformed.json", "line 2, column 23"]),
     (train(config="twice.json"), ["'family'", "twice"]),
     (train(config="empty.json"), ["empty.json"]),
@@ -215,10 +223,13 @@ CASES = [
     (train("--replay", "data"), ["'real'"]),
     (["sample", "nowhere"], ["nowhere"]),
     (["sample", "bare"], ["no checkpoint"]),
+    (["sample", "odd"], ["cannot read folder", "odd/checkpoints"]),
     (["sample", "damaged"], ["step_00000002.safetensors"]),
     (["sample", "data"], ["not a checkpoint"]),
     (["sample", "run", "--out", "new.jpg"], ["new.jpg"]),
     (["sample", "run", "--count", "0"], ["--count"]),
+    (["sample", "run", "--seed", "-1"], ["--seed", "'-1'"]),
+    (["sample", "run", "--out", "nowhere/new.png"], ["nowhere", "no such folder"]),
     (["sample", "run", "--z", "z"], ["(2,9)", "(8)"]),
     (["sample", "run", "--z", "data"], ["'z'"]),
     (["sample", "run", "--interpolate", "1-2"], ["A:B"]),

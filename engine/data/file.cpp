@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 
 #include "kernels/check.h"
 
@@ -161,6 +162,13 @@ void atomic_write(const std::filesystem::path& path, std::span<const std::byte> 
 
 void atomic_write(const std::filesystem::path& path, std::string_view text) {
   atomic_write(path, std::as_bytes(std::span(text)));
+}
+
+std::string format_bytes(double bytes) {
+  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  std::size_t unit = 0;
+  for (; bytes >= 1024 && unit + 1 < std::size(units); ++unit) bytes /= 1024;
+  return fmt::format("{:.{}f} {}", bytes, unit == 0 ? 0 : 1, units[unit]);
 }
 
 }  // namespace gannet

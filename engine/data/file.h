@@ -59,4 +59,6 @@ class AtomicFile {
 void atomic_write(const std::filesystem::path& path, std::span<const std::byte> bytes);
 void atomic_write(const std::filesystem::path& path, std::string_view text);
 
+std::string format_bytes(double bytes);  // "1.5 MiB"
+
 }  // namespace gannet

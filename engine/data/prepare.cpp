@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "engine/data/file.h"
 #include "engine/data/image.h"
 #include "engine/data/safetensors.h"
 #include "engine/data/source.h"
@@ -241,8 +242,8 @@ PrepareSummary prepare(const PrepareOptions& options) {
 
 std::string to_string(const PrepareSummary& summary) {
   const Shape& shape = summary.images;
-  std::string text = fmt::format("{} pictures of {} x {}, {} channel{}, {:.1f} MB\n", shape[0], shape[2], shape[1], shape[3],
-                                 shape[3] == 1 ? "" : "s", static_cast<double>(summary.bytes) / 1e6);
+  std::string text = fmt::format("{} pictures of {} x {}, {} channel{}, {}\n", shape[0], shape[2], shape[1], shape[3],
+                                 shape[3] == 1 ? "" : "s", format_bytes(static_cast<double>(summary.bytes)));
   if (summary.captions > 0) text += fmt::format("{} with captions\n", summary.captions);
   if (summary.ignored > 0) text += fmt::format("{} files passed over that are neither PNG nor JPEG by name\n", summary.ignored);
   for (const std::string& skipped : summary.skipped) text += fmt::format("skipped {}\n", skipped);
@@ -252,7 +253,8 @@ std::string to_string(const PrepareSummary& summary) {
   const std::int64_t most = std::max<std::int64_t>(1, *std::max_element(summary.histogram.begin(), summary.histogram.end()));
   for (std::size_t i = 0; i < summary.classes.size(); ++i) {
     const std::string bar(static_cast<std::size_t>(40 * summary.histogram[i] / most), '#');
-    text += fmt::format("{:>3} {:<{}} {:>8} {}\n", i, summary.classes[i], width, summary.histogram[i], bar);
+    text += fmt::format("{:>3} {:<{}} {:>8}{}{}\n", i, summary.classes[i], width, summary.histogram[i], bar.empty() ? "" : " ",
+                        bar);
   }
   return text;
 }

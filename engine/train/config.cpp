@@ -147,10 +147,12 @@ nlohmann::json parse_json(std::string_view text, const std::string& source) {
 nlohmann::json read_json(const std::filesystem::path& file) {
   std::error_code error;
   GANNET_CHECK(!std::filesystem::is_directory(file, error), "{}: is a folder, not a file", file.string());
+  GANNET_CHECK(!std::filesystem::is_other(file, error), "{}: not a regular file", file.string());
   std::ifstream stream(file, std::ios::binary);
   GANNET_CHECK(stream, "cannot open {}: {}", file.string(), std::strerror(errno));
   const std::uintmax_t size = std::filesystem::file_size(file, error);
-  GANNET_CHECK(!error && size <= largest_file, "{}: too large for a configuration ({} bytes)", file.string(), size);
+  GANNET_CHECK(!error, "cannot read {}: {}", file.string(), error.message());
+  GANNET_CHECK(size <= largest_file, "{}: too large for a configuration ({} bytes)", file.string(), size);
   std::ostringstream text;
   text << stream.rdbuf();
   return parse_json(text.str(), file.string());

@@ -26,6 +26,4 @@ MemoryForecast forecast_memory(const Step& step, const Drawing& drawing, std::si
 // Lines for people: parameters of each player, operators and kernels, FLOPs and bytes of a step, and the memory forecast.
 std::vector<std::string> describe_plan(const Step& step, const Drawing& drawing, const MemoryForecast& memory);
 
-std::string format_bytes(double bytes);
-
 }  // namespace gannet

@@ -117,7 +117,10 @@ nlohmann::json run_configuration(const fs::path& run) {
 std::vector<std::pair<std::int64_t, fs::path>> checkpoints_of(const fs::path& run) {
   std::vector<std::pair<std::int64_t, fs::path>> found;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(run / "checkpoints", error)) {
+  const fs::directory_iterator entries(run / "checkpoints", error);
+  GANNET_CHECK(!error || error == std::errc::no_such_file_or_directory, "cannot read folder {}: {}",
+               (run / "checkpoints").string(), error.message());
+  for (const auto& entry : entries) {
     const std::string name = entry.path().filename().string();
     if (!name.starts_with(checkpoint_prefix) || !name.ends_with(checkpoint_suffix)) continue;
     const char* first = name.data() + checkpoint_prefix.size();

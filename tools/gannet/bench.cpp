@@ -5,11 +5,13 @@
 #include <chrono>
 #include <random>
 
-#include "engine/train/forecast.h"
+#include "engine/data/file.h"
 #include "engine/train/process_memory.h"
 #include "engine/train/step.h"
+#include "models/models.h"
 #include "tools/gannet/command.h"
 #include "tools/gannet/configuration.h"
+#include "tools/gannet/usage.h"
 
 namespace gannet::tool {
 namespace {
@@ -130,12 +132,14 @@ int run_operators(const Options& options) {
 }
 
 void add_common(CLI::App& command, Options& options) {
-  command.add_option("CONFIG", options.configuration, "A configuration file (JSON) or the name of a ready one")->required();
+  const std::string ready =
+      fmt::format("A configuration file (JSON) or a ready one: {}", fmt::join(models::ready_names(), ", "));
+  path(command.add_option("CONFIG", options.configuration, ready), "")->required();
   command.add_option("--set", options.settings, "Set a key of the configuration; may be given again and again")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
   command.add_flag("--json", options.json, "Print JSON");
-  options.device.add_to(command);
+  options.device.add_to(command, "(train.threads)");
 }
 
 }  // namespace
@@ -147,16 +151,12 @@ void add_bench(CLI::App& app, Chosen& chosen) {
   CLI::App* step =
       command->add_subcommand("step", "Time whole training steps (--json: a line after the first step, and one at the end)");
   add_common(*step, *options);
-  step->add_option("--warmup", options->warmup, "Steps before the timed ones, at least 1")
-      ->check(CLI::Range(1, 1000000))
-      ->capture_default_str();
-  step->add_option("--steps", options->steps, "Timed steps")->check(CLI::Range(1, 1000000))->capture_default_str();
+  whole_number(step->add_option("--warmup", options->warmup, "Steps before the timed ones"), 1, 1000000)->capture_default_str();
+  whole_number(step->add_option("--steps", options->steps, "Timed steps"), 1, 1000000)->capture_default_str();
   step->callback([options, &chosen] { chosen = [options] { return run_step(*options); }; });
   CLI::App* operators = command->add_subcommand("operators", "Time every kernel of a step");
   add_common(*operators, *options);
-  operators->add_option("--repeats", options->repeats, "Runs of each kernel")
-      ->check(CLI::Range(1, 10000))
-      ->capture_default_str();
+  whole_number(operators->add_option("--repeats", options->repeats, "Runs of each kernel"), 1, 10000)->capture_default_str();
   operators->callback([options, &chosen] { chosen = [options] { return run_operators(*options); }; });
 }
 

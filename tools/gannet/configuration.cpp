@@ -5,6 +5,7 @@
 #include "engine/train/nearest.h"
 #include "engine/train/run_folder.h"
 #include "models/models.h"
+#include "tools/gannet/usage.h"
 
 namespace gannet::tool {
 
@@ -37,12 +38,10 @@ Resolved resolve(nlohmann::json given, const std::vector<std::string>& settings)
   return resolve(given);
 }
 
-void DeviceOptions::add_to(CLI::App& command) {
-  command.add_option("--device", device, "What computes: cpu or cuda")
-      ->check(CLI::IsMember({"cpu", "cuda"}))
-      ->capture_default_str();
-  command.add_option("--threads", threads, "CPU threads (train.threads); 0: all that the process may use")
-      ->check(CLI::Range(0, 4096));
+void DeviceOptions::add_to(CLI::App& command, const std::string& threads_help) {
+  one_of(command.add_option("--device", device, "What computes"), {"cpu", "cuda"})->capture_default_str();
+  const std::string which = threads_help.empty() ? "" : " " + threads_help;
+  whole_number(command.add_option("--threads", threads, "CPU threads" + which + "; 0: all that the process may use"), 0, 4096);
 }
 
 std::unique_ptr<kernels::Backend> DeviceOptions::make_backend(std::int64_t configured_threads) const {

@@ -31,7 +31,8 @@ struct DeviceOptions {
   int gpus = 1;
   int threads = 0;
 
-  void add_to(CLI::App& command);
+  // threads_help: which key of a configuration --threads sets.
+  void add_to(CLI::App& command, const std::string& threads_help = "");
   // InputError for what this build or machine has not. threads: of the configuration, when --threads is not given.
   std::unique_ptr<kernels::Backend> make_backend(std::int64_t configured_threads = 0) const;
 };

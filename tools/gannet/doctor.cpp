@@ -9,7 +9,7 @@
 #include <sstream>
 #include <thread>
 
-#include "engine/train/forecast.h"
+#include "engine/data/file.h"
 #include "tools/gannet/command.h"
 #include "tools/gannet/configuration.h"
 

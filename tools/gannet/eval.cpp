@@ -7,6 +7,7 @@
 #include "engine/train/sliced_wasserstein.h"
 #include "tools/gannet/command.h"
 #include "tools/gannet/configuration.h"
+#include "tools/gannet/usage.h"
 
 namespace gannet::tool {
 namespace {
@@ -95,22 +96,20 @@ int run(Options options) {
 void add_eval(CLI::App& app, Chosen& chosen) {
   CLI::App* command = app.add_subcommand("eval", "Measure the quality of a trained generator");
   auto options = std::make_shared<Options>();
-  command->add_option("RUN", options->run, "A run folder (its newest checkpoint) or a checkpoint file")->required();
-  command->add_option("--data", options->data, "Dataset file to compare with")->required()->type_name("FILE");
-  command->add_option("--metrics", options->metrics, "swd: sliced Wasserstein distance, which needs no network")
+  path(command->add_option("RUN", options->run, "A run folder (its newest checkpoint) or a checkpoint file"), "")->required();
+  path(command->add_option("--data", options->data, "Dataset file to compare with (always needed)"), "FILE")->required();
+  one_of(command->add_option("--metrics", options->metrics, "swd: sliced Wasserstein distance, which needs no network"),
+         {"swd"})
       ->delimiter(',')
-      ->check(CLI::IsMember({"swd"}))
       ->capture_default_str();
-  command->add_option("--count", options->count, "Pictures of each set (at most the dataset's)")
-      ->check(CLI::Range(1, 1000000))
+  whole_number(command->add_option("--count", options->count, "Pictures of each set (at most the dataset's)"), 1, 1000000)
       ->capture_default_str();
-  command->add_option("--seed", options->seed, "Of latent vectors, choice of real pictures, patches and projections")
+  whole_number(
+      command->add_option("--seed", options->seed, "Of latent vectors, choice of real pictures, patches and projections"), 0)
       ->capture_default_str();
-  command->add_option("--patches", options->swd.patches, "swd: patches of each picture and level")
-      ->check(CLI::Range(1, 4096))
+  whole_number(command->add_option("--patches", options->swd.patches, "swd: patches of each picture and level"), 1, 4096)
       ->capture_default_str();
-  command->add_option("--projections", options->swd.projections, "swd: random directions")
-      ->check(CLI::Range(1, 65536))
+  whole_number(command->add_option("--projections", options->swd.projections, "swd: random directions"), 1, 65536)
       ->capture_default_str();
   command->add_flag("--floor", options->floor,
                     "Also compare real pictures with other real ones: the distance of a perfect generator");

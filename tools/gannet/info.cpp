@@ -4,10 +4,11 @@
 #include <fstream>
 
 #include "engine/data/dataset.h"
+#include "engine/data/file.h"
 #include "engine/train/checkpoint.h"
-#include "engine/train/forecast.h"
 #include "engine/train/run_folder.h"
 #include "tools/gannet/command.h"
+#include "tools/gannet/usage.h"
 
 namespace gannet::tool {
 namespace {
@@ -79,9 +80,9 @@ int run(const fs::path& path) {
 void add_info(CLI::App& app, Chosen& chosen) {
   CLI::App* command =
       app.add_subcommand("info", "Say what is in a dataset, a checkpoint, a run folder or any safetensors file");
-  auto path = std::make_shared<fs::path>();
-  command->add_option("FILE|RUN", *path, "A file or a run folder")->required();
-  command->callback([path, &chosen] { chosen = [path] { return run(*path); }; });
+  auto file = std::make_shared<fs::path>();
+  path(command->add_option("FILE|RUN", *file, "A file or a run folder"), "")->required();
+  command->callback([file, &chosen] { chosen = [file] { return run(*file); }; });
 }
 
 }  // namespace gannet::tool

@@ -2,14 +2,14 @@
 // signal.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <iostream>
 #include <new>
 
-#include "engine/train/nearest.h"
 #include "kernels/check.h"
 #include "tools/gannet/command.h"
+#include "tools/gannet/usage.h"
 
 namespace {
 
@@ -19,16 +19,6 @@ int fail(int code, std::string_view message) {
   return code;
 }
 
-// "trian" is a command that there is not, which says more than that one is required.
-std::string usage_error(const CLI::App& app, std::string_view first, const CLI::ParseError& error) {
-  std::vector<std::string> names;
-  for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
-  if (first.empty() || first.starts_with('-') || std::find(names.begin(), names.end(), first) != names.end())
-    return fmt::format("{} (gannet --help, gannet COMMAND --help)", error.what());
-  return fmt::format("there is no command '{}'; the nearest is '{}' ({})", first, gannet::nearest(first, names),
-                     fmt::join(names, ", "));
-}
-
 int run(int argc, char** argv) {
   CLI::App app(
       "Gannet trains generative adversarial networks.\n"
@@ -36,6 +26,7 @@ int run(int argc, char** argv) {
       "gannet");
   app.set_version_flag("--version", "gannet " GANNET_VERSION);
   app.require_subcommand(1);
+  app.formatter(gannet::tool::help_format());
   app.get_formatter()->column_width(34);
   gannet::tool::Chosen chosen;
   gannet::tool::add_train(app, chosen);
@@ -45,15 +36,23 @@ int run(int argc, char** argv) {
   gannet::tool::add_bench(app, chosen);
   gannet::tool::add_info(app, chosen);
   gannet::tool::add_doctor(app, chosen);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& asked) {  // --help, --version
-    return app.exit(asked);
-  } catch (const CLI::ParseError& error) {
-    return fail(2, usage_error(app, argc > 1 ? argv[1] : "", error));
+  std::vector<std::string> words(argv + 1, argv + argc);
+  if (!words.empty() && words[0] == "help") {  // gannet help train
+    words.erase(words.begin());
+    words.emplace_back("--help");
   }
-  const int code = chosen();
-  if (std::fflush(stdout) != 0) return fail(1, "cannot write to the standard output");
+  int code = 0;
+  try {
+    app.parse(std::vector<std::string>(words.rbegin(), words.rend()));  // which takes the last word first
+    code = chosen();
+  } catch (const CLI::Success& asked) {  // --help, --version
+    code = app.exit(asked);
+  } catch (const CLI::ParseError& error) {
+    return fail(2, gannet::tool::usage_error(app, words, error));
+  }
+  std::cout.flush();
+  std::fflush(stdout);
+  if (code == 0 && (!std::cout || std::ferror(stdout) != 0)) return fail(1, "cannot write to the standard output");
   return code;
 }
 

@@ -5,6 +5,7 @@
 
 #include "engine/data/image.h"
 #include "tools/gannet/command.h"
+#include "tools/gannet/usage.h"
 
 namespace gannet::tool {
 namespace {
@@ -31,32 +32,27 @@ void add_prepare(CLI::App& app, Chosen& chosen) {
   std::vector<std::string> kinds, filters;
   for (const PrepareKind& kind : prepare_kinds()) kinds.emplace_back(kind.name);
   for (const ResizeFilterName& filter : resize_filters()) filters.emplace_back(filter.name);
-  command->add_option("KIND", options->kind, "What SOURCE is")->required()->check(CLI::IsMember(kinds));
-  command->add_option("SOURCE", options->source, "A file or folder")->required();
-  command->add_option("--out", options->out, "The dataset file to write")->required()->type_name("FILE");
-  command
-      ->add_option("--size", options->size, "Side of the square pictures; 0: as in the source, 64 for emoji; folder needs it")
-      ->check(CLI::Range(0, 8192))
+  one_of(command->add_option("KIND", options->kind, "What SOURCE is"), kinds)->required();
+  path(command->add_option("SOURCE", options->source, "A file or folder"), "")->required();
+  path(command->add_option("--out", options->out, "The dataset file to write (always needed)"), "FILE")->required();
+  whole_number(command->add_option("--size", options->size,
+                                   "Side of the square pictures; 0: as in the source, 64 for emoji; folder needs it"),
+               0, 8192)
       ->capture_default_str();
-  command->add_option("--channels", options->channels, "1 or 3; 0: as in the source")
-      ->check(CLI::IsMember({0, 1, 3}))
+  one_of(command->add_option("--channels", options->channels, "Of the pictures; 0: as in the source"), {"0", "1", "3"})
       ->capture_default_str();
-  command->add_option("--filter", options->filter, "How pictures are resized")
-      ->check(CLI::IsMember(filters))
-      ->capture_default_str();
+  one_of(command->add_option("--filter", options->filter, "How pictures are resized"), filters)->capture_default_str();
   command->add_flag("--pad", options->pad, "idx, cifar10: reach --size with a border of zeros instead of resizing");
-  command->add_option("--limit", options->limit, "Keep at most so many pictures, evenly spaced; 0: all")
-      ->check(CLI::NonNegativeNumber)
+  whole_number(command->add_option("--limit", options->limit, "Keep at most so many pictures, evenly spaced; 0: all"), 0)
       ->capture_default_str();
-  command->add_option("--split", options->split, "idx, cifar10, of a folder: train or test")
-      ->check(CLI::IsMember({"train", "test"}))
+  one_of(command->add_option("--split", options->split, "idx, cifar10, of a folder: which pictures"), {"train", "test"})
       ->capture_default_str();
   command->add_option("--classes", options->classes, "idx: names of the labels 0, 1, …, separated by commas")
       ->delimiter(',')
-      ->type_name("NAME,…");
+      ->type_name("NAME,NAME");
   command->add_flag("--skip-bad", options->skip_bad, "folder: pass over files that cannot be decoded");
-  command->add_option("--names", options->names, "emoji: captions from a CLDR annotations file (en.xml)")->type_name("FILE");
-  command->add_option("--groups", options->groups, "emoji: labels from Unicode's emoji-test.txt")->type_name("FILE");
+  path(command->add_option("--names", options->names, "emoji: captions from a CLDR annotations file (en.xml)"), "FILE");
+  path(command->add_option("--groups", options->groups, "emoji: labels from Unicode's emoji-test.txt"), "FILE");
   command->add_flag("--force", options->force, "Replace an existing file");
   command->footer(footer());
   command->callback([options, &chosen] { chosen = [options] { return run(*options); }; });

@@ -8,6 +8,7 @@
 #include "engine/train/sampler.h"
 #include "tools/gannet/command.h"
 #include "tools/gannet/configuration.h"
+#include "tools/gannet/usage.h"
 
 namespace gannet::tool {
 namespace {
@@ -90,6 +91,9 @@ int run(const Options& options) {
   const std::string extension = options.out.extension().string();
   GANNET_CHECK(extension.empty() || extension == ".png" || extension == ".safetensors",
                "--out {}: ends with neither .png nor .safetensors, and a folder's name has no extension", options.out.string());
+  const fs::path folder = options.out.parent_path();
+  GANNET_CHECK(extension.empty() || folder.empty() || fs::is_directory(folder), "{}: no such folder to write {} in",
+               folder.string(), options.out.filename().string());
   const Trained trained(options.run);
   const auto backend = options.device.make_backend();
   State state(*backend, options.seed);
@@ -121,21 +125,21 @@ void add_sample(CLI::App& app, Chosen& chosen) {
   CLI::App* command =
       app.add_subcommand("sample", "Draw samples from a trained generator (its averaged weights where it has them)");
   auto options = std::make_shared<Options>();
-  command->add_option("RUN", options->run, "A run folder (its newest checkpoint) or a checkpoint file")->required();
-  command->add_option("--count", options->count, "Number of samples")->check(CLI::Range(1, 1000000))->capture_default_str();
-  command->add_option("--seed", options->seed, "Of the latent vectors; sample i depends on seed and i alone")
+  path(command->add_option("RUN", options->run, "A run folder (its newest checkpoint) or a checkpoint file"), "")->required();
+  whole_number(command->add_option("--count", options->count, "Number of samples"), 1, 1000000)->capture_default_str();
+  whole_number(command->add_option("--seed", options->seed, "Of the latent vectors; sample i depends on seed and i alone"), 0)
       ->capture_default_str();
-  command
-      ->add_option("--out", options->out,
-                   "FILE.png: a grid; FILE.safetensors: 'samples' float32 (N,C,H,W) in [-1,1] and 'z'; a folder: a PNG each")
-      ->type_name("FILE.png|FILE.safetensors|DIR")
+  path(command->add_option(
+           "--out", options->out,
+           "FILE.png: a grid; FILE.safetensors: 'samples' float32 (N,C,H,W) in [-1,1] and 'z'; a folder: a PNG each"),
+       "FILE|DIR")
       ->capture_default_str();
-  CLI::Option* z =
-      command->add_option("--z", options->z, "Latent vectors: tensor 'z' float32 (N,latent) of a safetensors file");
-  z->type_name("FILE");
+  CLI::Option* z = path(
+      command->add_option("--z", options->z, "Latent vectors: tensor 'z' float32 (N,latent) of a safetensors file"), "FILE");
   command
-      ->add_option("--interpolate", options->interpolate,
-                   "--count samples along the great arc between latent vectors A and B of the seed (counted from 0)")
+      ->add_option(
+          "--interpolate", options->interpolate,
+          "--count samples along the great arc between latent vectors A and B of the seed (counted from 0); not with --z")
       ->type_name("A:B")
       ->excludes(z);
   options->device.add_to(*command);

@@ -6,6 +6,7 @@
 #include "models/models.h"
 #include "tools/gannet/command.h"
 #include "tools/gannet/configuration.h"
+#include "tools/gannet/usage.h"
 
 namespace gannet::tool {
 namespace {
@@ -61,8 +62,11 @@ std::string footer() {
   for (const Key& key : common_keys()) text += fmt::format("  {:<40}{}\n", key.path, describe(key));
   text += "and those of a family:\n";
   for (const Family& family : models::families())
-    for (const Key& key : family.keys) text += fmt::format("  {:<12}{:<32}{}\n", family.name, key.path, describe(key));
-  text += "SIGINT and SIGTERM end the step, save and exit; --resume then goes on as if nothing had been.";
+    for (const Key& key : family.keys) text += fmt::format("  {:<12}{:<40}{}\n", family.name, key.path, describe(key));
+  text +=
+      "SIGINT, SIGTERM, SIGHUP and SIGPIPE (a closed terminal, a closed output) end the step, save and exit; --resume then "
+      "goes on\n"
+      "as if nothing had been.";
   return text;
 }
 
@@ -71,24 +75,24 @@ std::string footer() {
 void add_train(CLI::App& app, Chosen& chosen) {
   CLI::App* command = app.add_subcommand("train", "Train a GAN");
   auto options = std::make_shared<Options>();
-  command->add_option("CONFIG", options->configuration,
-                      "A configuration file (JSON) or the name of a ready one; with --resume, the run's own");
-  command->add_option("--data", options->data, "Dataset file (data.file); gannet prepare makes one")->type_name("FILE");
-  command->add_option("--out", options->out, "Run folder [runs/CONFIG]")->type_name("DIR");
-  command->add_option("--steps", options->steps, "Total number of steps (train.steps), also when resuming")
-      ->check(CLI::PositiveNumber);
-  options->device.add_to(*command);
-  command->add_option("--gpus", options->device.gpus, "Number of GPUs")->check(CLI::PositiveNumber);
+  path(command->add_option("CONFIG", options->configuration,
+                           "A configuration file (JSON) or the name of a ready one; with --resume, the run's own"),
+       "");
+  path(command->add_option("--data", options->data, "Dataset file (data.file); gannet prepare makes one"), "FILE");
+  path(command->add_option("--out", options->out, "Run folder [runs/CONFIG]"), "DIR");
+  whole_number(command->add_option("--steps", options->steps, "Total number of steps (train.steps), also when resuming"), 1,
+               1000000000);
+  options->device.add_to(*command, "(train.threads)");
+  whole_number(command->add_option("--gpus", options->device.gpus, "Number of GPUs"), 1, 1024);
   command->add_option("--set", options->settings, "Set a key of the configuration; may be given again and again")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
   command->add_flag("--resume", options->resume, "Go on from the newest checkpoint of the run in --out");
-  command->add_option("--init", options->init, "Start from these weights (safetensors, PyTorch's names and layouts)")
-      ->type_name("FILE");
-  command
-      ->add_option("--replay", options->replay,
-                   "Take every step's inputs from this file (safetensors) instead of data and noise")
-      ->type_name("FILE");
+  path(command->add_option("--init", options->init, "Start from these weights (safetensors, PyTorch's names and layouts)"),
+       "FILE");
+  path(command->add_option("--replay", options->replay,
+                           "Take every step's inputs from this file (safetensors) instead of data and noise"),
+       "FILE");
   command->add_flag("--dry-run", options->dry_run, "Plan, print what a run would take, and train nothing");
   command->footer(footer());
   command->callback([options, &chosen] { chosen = [options] { return run(*options); }; });
