@@ -93,7 +93,12 @@ void Parser::file() {
   constexpr int most = 99999;
   const auto number = static_cast<std::size_t>(integer("the number of a file", 0, most));
   if (module_.files.size() <= number) module_.files.resize(number + 1);
-  module_.files[number] = lexer_.string("the name of a file");
+  std::string& name = module_.files[number];
+  name = lexer_.string("the name of a file");
+  if (lexer_.at(Token::Kind::text)) {  // clang writes the folder apart
+    const std::string_view file = lexer_.next().text;
+    name = file.starts_with('/') ? std::string(file) : name + '/' + std::string(file);
+  }
   while (lexer_.accept(',')) {  // its time and size
     if (!lexer_.at(Token::Kind::integer)) lexer_.fail_expected("a number");
     lexer_.skip();

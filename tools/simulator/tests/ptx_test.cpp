@@ -426,7 +426,7 @@ TEST(Ptx, ReadsDirectivesOfFunctions) {
       ".reqnctapercluster 2 .maxclusterrank 8 .pragma \"x\"; { .pragma \"nounroll\", \"y\"; exit; }\n"
       ".weak .func b () .attribute(.unified(1, 2)) .abi_preserve 8 { }\n.section .debug_str { \"}\" { junk ' // }\n } /* } */ "
       "}\n"
-      ".file 1 \"a\\\"b.cu\", 12, 34\n.pragma \"z\";\n");
+      ".file 1 \"a\\\"b.cu\", 12, 34\n.file 2 \"/x\" \"c.c\"\n.file 3 \"/x\" \"/y/d.c\"\n.pragma \"z\";\n");
   const Function& a = module.functions[0];
   EXPECT_EQ(a.parameters[0].alignment, 8U);  // 16 is that of what it points to
   EXPECT_EQ(a.parameters[1].alignment, 8U);
@@ -436,7 +436,7 @@ TEST(Ptx, ReadsDirectivesOfFunctions) {
   EXPECT_THAT(a.required_cluster, ElementsAre(2, 1, 1));
   EXPECT_TRUE(a.is_cluster);
   EXPECT_EQ(a.max_registers, 64);
-  EXPECT_EQ(module.files.at(1), "a\\\"b.cu");
+  EXPECT_THAT(module.files, ElementsAre("", "a\\\"b.cu", "/x/c.c", "/y/d.c"));
 }
 
 TEST(Ptx, TellsWhatIsWrongAndWhere) {
