@@ -46,7 +46,8 @@ constexpr std::uint64_t high_product_64(std::uint64_t a, std::uint64_t b) {
 template <class T>
 constexpr T high_product(T a, T b) {
   if constexpr (sizeof(T) == 2) {
-    return static_cast<T>((static_cast<std::int32_t>(a) * static_cast<std::int64_t>(b)) >> 16);
+    using Product = std::conditional_t<std::is_signed_v<T>, std::int32_t, std::uint32_t>;
+    return static_cast<T>(static_cast<Product>(a) * static_cast<Product>(b) >> 16);
   } else if constexpr (std::is_same_v<T, std::int32_t>) {
     return static_cast<T>((static_cast<std::int64_t>(a) * b) >> 32);
   } else if constexpr (std::is_same_v<T, std::uint32_t>) {

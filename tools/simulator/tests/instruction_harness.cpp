@@ -2,10 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cctype>
-#include <charconv>
 #include <cstring>
+#include <set>
 
 #include "error.h"
 
@@ -69,154 +70,48 @@ std::size_t bytes_of(Width width) {
   }
 }
 
-// All words of an operand or instruction.
-class Words {
- public:
-  explicit Words(std::string_view text) : text_(text) { skip(); }
-  bool done() const { return at_ == text_.size(); }
-  char peek() const { return done() ? '\0' : text_[at_]; }
-  bool accept(char c) {
-    if (peek() != c) return false;
-    ++at_;
-    skip();
-    return true;
-  }
-  void expect(char c) {
-    if (!accept(c)) throw Error("expected '{}' before '{}'", c, text_.substr(at_));
-  }
-  std::string_view word() {
-    const std::size_t begin = at_;
-    while (!done() && (std::isalnum(static_cast<unsigned char>(peek())) != 0 || std::strchr("_.$%:", peek()) != nullptr)) ++at_;
-    if (at_ == begin) throw Error("expected a word before '{}'", text_.substr(at_));
-    std::string_view result = text_.substr(begin, at_ - begin);
-    skip();
-    return result;
-  }
+bool is_name_character(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '$' || c == '%'; }
 
- private:
-  void skip() {
-    while (!done() && std::isspace(static_cast<unsigned char>(peek())) != 0) ++at_;
+std::string_view space_name(ptx::Space space) {
+  switch (space) {
+    case ptx::Space::constant:
+      return ".const";
+    case ptx::Space::shared:
+      return ".shared";
+    case ptx::Space::local:
+      return ".local";
+    default:
+      return ".global";
   }
-  std::string_view text_;
-  std::size_t at_ = 0;
-};
-
-std::uint64_t hexadecimal(std::string_view digits) {
-  std::uint64_t value = 0;
-  const auto result = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
-  if (result.ec != std::errc() || result.ptr != digits.data() + digits.size()) throw Error("'{}' is not hexadecimal", digits);
-  return value;
 }
 
-class Splitter {
- public:
-  Splitter(std::string_view text, ptx::Function& function) : words_(text), function_(function) {}
-
-  void run() {
-    while (!words_.done()) function_.body.push_back(instruction());
+// A module with one kernel, which holds the instructions and declares what they name.
+std::string module_text(std::string_view instructions, const Environment& environment) {
+  std::set<std::string, std::less<>> registers;
+  for (std::size_t at = instructions.find('%'); at != std::string_view::npos; at = instructions.find('%', at + 1)) {
+    std::size_t end = at;
+    while (end < instructions.size() && is_name_character(instructions[end])) ++end;
+    const std::string_view name = instructions.substr(at, end - at);
+    if (register_type(name) != ptx::Type::none) registers.emplace(name);
   }
-
- private:
-  int reg(std::string_view name) {
-    for (std::size_t n = 0; n < function_.registers.size(); ++n) {
-      if (function_.registers[n].name == name) return static_cast<int>(n);
-    }
-    function_.registers.push_back({std::string(name), register_type(name)});
-    return static_cast<int>(function_.registers.size()) - 1;
+  std::string outside, inside;
+  for (const auto& [name, target] : environment.symbols) {
+    std::string& scope = target.space == ptx::Space::local ? inside : outside;
+    if (target.space == ptx::Space::parameter) continue;
+    scope += fmt::format("{} .align 16 .b8 {}[{}];\n", space_name(target.space), name, std::max<std::size_t>(target.bytes, 1));
   }
-
-  ptx::Instruction instruction() {
-    ptx::Instruction in;
-    in.full = words_.word();
-    std::size_t at = in.full.find('.');
-    in.opcode = in.full.substr(0, at);
-    while (at != std::string_view::npos) {
-      const std::size_t end = in.full.find('.', at + 1);
-      in.modifiers.push_back(in.full.substr(at + 1, end == std::string_view::npos ? end : end - at - 1));
-      at = end;
-    }
-    if (words_.accept(';')) return in;
-    do {
-      in.operands.push_back(operand());
-    } while (words_.accept(','));
-    words_.expect(';');
-    return in;
+  for (const auto& [name, bytes] : environment.frame_variables)
+    inside += fmt::format(".param .align 16 .b8 {}[{}];\n", name, bytes);
+  for (const std::string& name : registers) inside += fmt::format(".reg .{} {};\n", ptx::name_of(register_type(name)), name);
+  std::string parameters;
+  for (const auto& [name, target] : environment.symbols) {
+    if (target.space != ptx::Space::parameter) continue;
+    parameters += fmt::format("{}.param .align 16 .b8 {}[{}]", parameters.empty() ? "" : ", ", name,
+                              std::max<std::size_t>(target.bytes, 1));
   }
-
-  ptx::Operand operand() {
-    ptx::Operand first = single();
-    if (!words_.accept('|')) return first;
-    ptx::Operand pair;
-    pair.kind = ptx::Operand::Kind::pair;
-    pair.elements.push_back(std::move(first));
-    pair.elements.push_back(single());
-    return pair;
-  }
-
-  ptx::Operand single() {
-    using Kind = ptx::Operand::Kind;
-    ptx::Operand operand;
-    if (words_.accept('{')) {
-      operand.kind = Kind::vector;
-      do {
-        operand.elements.push_back(single());
-      } while (words_.accept(','));
-      words_.expect('}');
-      return operand;
-    }
-    if (words_.accept('[')) {
-      operand = single();
-      operand.kind = Kind::address;
-      if (words_.accept('+')) operand.value += single().value;
-      words_.expect(']');
-      return operand;
-    }
-    operand.negated = words_.accept('!');
-    const bool minus = words_.accept('-');
-    const std::string_view word = words_.word();
-    if (word == "_") return operand;
-    if (word[0] == '%') {
-      const bool is_register = register_type(word) != ptx::Type::none;
-      operand.kind = is_register ? Kind::register_ : Kind::special;
-      if (is_register) {
-        operand.reg = reg(word);
-      } else {
-        operand.name = word.substr(1);
-      }
-    } else if (word.starts_with("0f") || word.starts_with("0d")) {
-      operand.kind = Kind::floating;
-      operand.width = word[1] == 'f' ? 32 : 64;
-      operand.value = static_cast<std::int64_t>(hexadecimal(word.substr(2)));
-    } else if (std::isdigit(static_cast<unsigned char>(word[0])) != 0) {
-      number(word, operand);
-      if (minus) operand.value = static_cast<std::int64_t>(-static_cast<std::uint64_t>(operand.value));
-    } else {
-      operand.kind = Kind::symbol;
-      operand.name = word;
-      if (words_.accept('+')) operand.value = single().value;
-    }
-    return operand;
-  }
-
-  static void number(std::string_view word, ptx::Operand& operand) {
-    if (word.find('.') != std::string_view::npos) {
-      operand.kind = ptx::Operand::Kind::floating;
-      operand.width = 64;
-      operand.value = std::bit_cast<std::int64_t>(std::stod(std::string(word)));
-      return;
-    }
-    operand.kind = ptx::Operand::Kind::integer;
-    if (word.back() == 'U') word.remove_suffix(1);
-    if (word.starts_with("0x")) {
-      operand.value = static_cast<std::int64_t>(hexadecimal(word.substr(2)));
-    } else {
-      operand.value = static_cast<std::int64_t>(std::stoull(std::string(word)));
-    }
-  }
-
-  Words words_;
-  ptx::Function& function_;
-};
+  return fmt::format(".version 9.0\n.target sm_90a\n.address_size 64\n{}.visible .entry test({}) {{\n{}{}\n}}\n", outside,
+                     parameters, inside, instructions);
+}
 
 std::uint16_t half_bits(double value) { return std::bit_cast<std::uint16_t>(static_cast<_Float16>(value)); }
 
@@ -404,10 +299,10 @@ class InstructionHarness::TestDecoder final : public Decoder {
   bool order_dependent_ = false;
 };
 
-InstructionHarness::InstructionHarness(std::vector<OpcodeEntry> opcodes, std::string_view text, Environment environment) {
-  module_.text = text;
-  ptx::Function& function = module_.functions.emplace_back();
-  Splitter(module_.text, function).run();
+InstructionHarness::InstructionHarness(const std::vector<OpcodeEntry>& opcodes, std::string_view text, Environment environment)
+    : text_(text) {
+  module_ = ptx::parse(module_text(text, environment));
+  const ptx::Function& function = module_.functions.front();
   decoder_ = std::make_unique<TestDecoder>(function, std::move(environment));
   for (const ptx::Instruction& in : function.body) {
     bool done = false;
@@ -526,7 +421,7 @@ void InstructionHarness::run(Mask mask) {
   const std::vector<std::byte> constants(decoder_->constants(), decoder_->constants() + decoder_->constant_bytes());
   for (const Instruction& in : decoded_) in.run(warp_, in);
   verify(mask);
-  EXPECT_EQ(std::memcmp(constants.data(), decoder_->constants(), constants.size()), 0) << module_.text << " changed a constant";
+  EXPECT_EQ(std::memcmp(constants.data(), decoder_->constants(), constants.size()), 0) << text_ << " changed a constant";
 }
 
 void InstructionHarness::verify(Mask mask) {
@@ -554,7 +449,7 @@ void InstructionHarness::verify(Mask mask) {
   if (std::memcmp(before_.data(), now, before_.size()) == 0) return;
   for (std::size_t n = 0; n < before_.size(); ++n) {
     if (before_[n] != now[n]) {
-      ADD_FAILURE() << module_.text << " with mask " << std::hex << mask << " changed byte " << std::dec << n
+      ADD_FAILURE() << text_ << " with mask " << std::hex << mask << " changed byte " << std::dec << n
                     << " of the frame, which is no active lane of a register that it writes";
       return;
     }

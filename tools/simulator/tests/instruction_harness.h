@@ -32,7 +32,7 @@ class InstructionHarness {
  public:
   /// `text` is one or more instructions, each with its semicolon. A register's type is in its name: %p1 is a predicate, %rs1
   /// and %h1 b16, %r1 and %f1 b32, %rd1 and %fd1 b64, %rq1 b128. Throws Error when no entry of `opcodes` decodes one of them.
-  InstructionHarness(std::vector<OpcodeEntry> opcodes, std::string_view text, Environment environment = {});
+  InstructionHarness(const std::vector<OpcodeEntry>& opcodes, std::string_view text, Environment environment = {});
   ~InstructionHarness();
   InstructionHarness(const InstructionHarness&) = delete;
   InstructionHarness& operator=(const InstructionHarness&) = delete;
@@ -61,6 +61,7 @@ class InstructionHarness {
   class TestDecoder;
   void verify(Mask mask);
 
+  std::string text_;
   ptx::Module module_;
   std::unique_ptr<TestDecoder> decoder_;
   std::vector<Instruction> decoded_;
