@@ -6,27 +6,25 @@
 #include <string>
 #include <string_view>
 
+#include "isa/code.h"
 #include "machine/memory.h"
 #include "machine/warp.h"
 
-namespace sim::runtime {
-
-/// An argument or result of a call: lane l's bytes are at base + l * stride.
-struct LaneBytes {
-  std::byte* base = nullptr;
-  std::uint32_t stride = 0;
-  std::size_t bytes = 0;
-
-  std::byte* of(int lane) const { return base + static_cast<std::size_t>(lane) * stride; }
-};
+namespace sim {
 
 bool is_device_function(std::string_view name);
 
-/// Calls it for the lanes in warp.mask; false when there is none of that name. Throws LaunchAbort (an assertion), Error (what is not simulated).
-bool call_device_function(std::string_view name, Warp& warp, std::span<const LaneBytes> arguments, std::span<const LaneBytes> results);
+/// Calls it for the lanes of `mask`; the arguments and results are in the current frame (warp.base[0]). Throws LaunchAbort (an assertion failed), Error
+/// (a function that is not simulated).
+void call_device_function(std::string_view name, Warp& warp, Mask mask, const Instruction& instruction, std::span<const FrameVariable> arguments,
+                          std::span<const FrameVariable> results);
 
 /// Where `bytes` at a generic address lie for a lane: shared, local, parameter or global memory. Null when they are not within living memory.
 std::byte* lane_pointer(const Warp& warp, int lane, Address address, std::size_t bytes);
+
+}  // namespace sim
+
+namespace sim::runtime {
 
 /// What the threads of a launch printed, in the order of its blocks; forgets it. Called when the launch has ended.
 std::string take_printed(std::uint32_t operation);
