@@ -88,6 +88,9 @@ std::vector<std::string> describe_plan(const Step& step, const Drawing& drawing,
       fmt::format("memory       {} forecast: process {}, state {}, intermediate values {}, inputs {}, data {}, staging {}",
                   size(memory.total()), size(memory.process), size(memory.state), size(memory.arena), size(memory.inputs),
                   size(memory.data), size(memory.staging)));
+  const std::size_t available = available_bytes();
+  if (available > 0 && memory.total() > resident_bytes() + available)
+    lines.push_back(fmt::format("warning: only {} of memory are available; a smaller train.batch takes less", size(available)));
   return lines;
 }
 

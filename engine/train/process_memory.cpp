@@ -6,16 +6,18 @@
 namespace gannet {
 namespace {
 
-std::size_t status_of(const std::string& field) {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);)
+// In bytes; 0 where there is none. The file gives KiB.
+std::size_t field_of(const char* file, const std::string& field) {
+  std::ifstream lines(file);
+  for (std::string line; std::getline(lines, line);)
     if (line.starts_with(field + ":")) return std::stoull(line.substr(field.size() + 1)) * 1024;
   return 0;
 }
 
 }  // namespace
 
-std::size_t resident_bytes() { return status_of("VmRSS"); }
-std::size_t peak_resident_bytes() { return status_of("VmHWM"); }
+std::size_t resident_bytes() { return field_of("/proc/self/status", "VmRSS"); }
+std::size_t peak_resident_bytes() { return field_of("/proc/self/status", "VmHWM"); }
+std::size_t available_bytes() { return field_of("/proc/meminfo", "MemAvailable"); }
 
 }  // namespace gannet

@@ -2,6 +2,7 @@
 
 #include <omp.h>
 
+#include <cmath>
 #include <cstring>
 #include <new>
 
@@ -81,7 +82,8 @@ bool CpuBackend::supports(DType compute) const { return compute == DType::f32 ||
 
 void* CpuBackend::allocate(std::size_t bytes) {
   void* memory = ::operator new(bytes == 0 ? 1 : bytes, alignment, std::nothrow);
-  if (memory == nullptr) throw RuntimeError(fmt::format("not enough memory for {} bytes", bytes));
+  if (memory == nullptr)
+    throw RuntimeError(fmt::format("not enough memory: {:.1f} MiB more are needed", std::ldexp(bytes, -20)));
   return memory;
 }
 
