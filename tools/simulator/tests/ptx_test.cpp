@@ -158,7 +158,8 @@ TEST(Ptx, FollowsLinesToWhereTheyWereInlined) {
       ".entry k() { .reg .b32 %r<9>; exit;\n.loc 1 10 0\nmov.b32 %r1, 0;\n.loc 1 21 3\n.loc 2 549 1, function_name $f, "
       "inlined_at 1 21 3\nmov.b32 %r1, 1;\n"
       ".loc 3 7 9, function_name $g+12, inlined_at 2 549 1\nmov.b32 %r1, 2;\n.loc 1 21 3\nmov.b32 %r1, 3;\n"
-      ".loc 3 8 1, function_name $g, inlined_at 4 44 4\nmov.b32 %r1, 4; }");
+      ".loc 3 8 1, function_name $g, inlined_at 4 44 4\nmov.b32 %r1, 4;\n"
+      ".loc 2 549 1, function_name $f, inlined_at 4 44 4\n.loc 3 7 9, function_name $g, inlined_at 2 549 1\nmov.b32 %r1, 5; }");
   const Function& f = module.functions[0];
   const auto chain = [&](std::size_t instruction) {
     std::string result;
@@ -171,8 +172,9 @@ TEST(Ptx, FollowsLinesToWhereTheyWereInlined) {
   EXPECT_EQ(chain(2), "2:549 1:21 ");
   EXPECT_EQ(chain(3), "3:7 2:549 1:21 ");
   EXPECT_EQ(chain(4), "1:21 ");
-  EXPECT_EQ(chain(5), "3:8 4:44 ");  // never seen itself
-  EXPECT_EQ(f.lines.size(), 6U);     // 1:21 is one line
+  EXPECT_EQ(chain(5), "3:8 4:44 ");        // never seen itself
+  EXPECT_EQ(chain(6), "3:7 2:549 4:44 ");  // 2:549 is what it was last
+  EXPECT_EQ(f.lines.size(), 8U);           // 1:21 is one line
   EXPECT_EQ(f.body[1].ptx_line, 6);
 }
 
@@ -242,6 +244,7 @@ TEST(Ptx, WorksOutConstantExpressions) {
   EXPECT_EQ(value("(.u64)-1 >> 63"), 1);
   EXPECT_EQ(value("-1 < 1U"), 0);  // unsigned, as in C
   EXPECT_EQ(value("-1 < 1"), 1);
+  EXPECT_EQ(value("0xFFFFFFFFFFFFFFFF > 1"), 1);  // so is what needs 64 bits
   EXPECT_EQ(value("(.s64) 1.75"), 1);
   EXPECT_EQ(value("3 > 2 ? 10 : 20"), 10);
   EXPECT_EQ(value("0 ? 1 : 0 ? 2 : 3"), 3);
@@ -358,7 +361,7 @@ TEST(Ptx, ReadsInitialValues) {
 .global .u16 m[2][3] = {{1, 2}, {4}};
 .global .u16 flat[2][3] = {1, 2, 3, 4};
 .global .u8 open[] = {1, 2, 3,};
-.global .u8 rows[][2] = {{1}, {2, 3}, 4};
+.global .u8 rows[][2] = {{1}, {2, 3}, 4, {5}, 6};
 .global .v4 .f32 v = {1, 2, 3, 4};
 .global .v2 .u32 vs[2] = {{1, 2}, {3, 4}};
 .global .u64 p = a, q[3] = {generic(a)+4, e-8, generic(b + 1)};
@@ -379,7 +382,7 @@ TEST(Ptx, ReadsInitialValues) {
   EXPECT_EQ(values<std::uint16_t>(of("flat")), (std::vector<std::uint16_t>{1, 2, 3, 4, 0, 0}));
   EXPECT_EQ(values<std::uint8_t>(of("open")), (std::vector<std::uint8_t>{1, 2, 3}));
   EXPECT_EQ(of("open").bytes, 3U);
-  EXPECT_EQ(values<std::uint8_t>(of("rows")), (std::vector<std::uint8_t>{1, 0, 2, 3, 4, 0}));
+  EXPECT_EQ(values<std::uint8_t>(of("rows")), (std::vector<std::uint8_t>{1, 0, 2, 3, 4, 0, 5, 0, 6, 0}));
   EXPECT_EQ(values<float>(of("v")), (std::vector<float>{1, 2, 3, 4}));
   EXPECT_EQ(of("v").alignment, 16U);
   EXPECT_EQ(values<int>(of("vs")), (std::vector<int>{1, 2, 3, 4}));
@@ -447,6 +450,7 @@ TEST(Ptx, TellsWhatIsWrongAndWhere) {
   expect_error(".version 9.0\n.target r600", "is not a target");
   expect_error(".version 9.0 .target sm_80 .address_size 32", "only 64-bit PTX");
   expect_module_error("/* open\n\n", "PTX line 4: the comment that begins here has no end");
+  expect_module_error("/* two\n lines */ .gobal", "PTX line 5: '.gobal'");
   expect_module_error(".file 1 \"open\n", "PTX line 4: the string");
   expect_module_error(".section .debug {\n", "PTX line 4: the block that begins here has no end");
   expect_module_error("\n.gobal .u32 x;", "PTX line 5: '.gobal' is not a directive");
