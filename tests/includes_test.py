@@ -1,5 +1,7 @@
 """The arrows between the folders go one way only, and CUDA syntax stays in kernels/cuda.
 
+The simulator of CUDA is a component of its own: its includes are named from its folder, and it knows nothing of the others.
+
 Usage: includes_test.py [ROOT]   checks the tree at ROOT (the repository), after trying the rules on sources that break them.
 """
 
@@ -18,6 +20,7 @@ MAY_INCLUDE = {
 SOURCES = {".h", ".cpp", ".cu", ".cuh", ".in"}
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.MULTILINE)
 CUDA = re.compile(r"<<<|__(?:global|device|shared|constant|launch_bounds)__|<cuda|<cudnn|<cublas|<nccl")
+SIMULATOR = "tools/simulator/"
 # How a header of kernels/ says that a function is for hosts and devices: the one definition allowed outside kernels/cuda.
 HOST_DEVICE = "#define GANNET_HOST_DEVICE __host__ __device__"
 COMMENT_OR_TEXT = re.compile(r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.DOTALL)
@@ -30,6 +33,13 @@ def line_of(text, position):
 def violations_in(path, text, exists):
     """path: relative to the root, with forward slashes; exists: whether a path under the root does."""
     folder = path.split("/")[0]
+    if path.startswith(SIMULATOR):
+        for match in INCLUDE.finditer(text):
+            kind, target = match.groups()
+            beside = path.rsplit("/", 1)[0] + "/" + target  # its tests' CUDA programs stand alone
+            if kind == '"' and not exists(SIMULATOR + target) and not (path.startswith(SIMULATOR + "tests/") and exists(beside)):
+                yield f"{path}:{line_of(text, match.start())}: {target} is not in the simulator"
+        return
     for match in INCLUDE.finditer(text):
         kind, target = match.groups()
         where = f"{path}:{line_of(text, match.start())}"
@@ -74,12 +84,14 @@ BROKEN = [
     ("kernels/cpu/a.cpp", "__global__ void f();", "CUDA outside"),
     ("engine/a.cpp", "#include <cuda_runtime.h>", "CUDA outside"),
     ("models/a.cu", "", "belong in kernels/cuda"),
+    ("tools/simulator/isa/a.cpp", '#include "kernels/gone.h"', "is not in the simulator"),
 ]
 SOUND = [
     ("kernels/cuda/a.cu", '#include <cuda_runtime.h>\n#include "kernels/tensor.h"\n__global__ void f();'),
     ("engine/a.cpp", '#include <vector>\n#include "kernels/tensor.h"\n// launched as f<<<1, 2>>>\nauto s = "__global__";'),
     ("models/a.cpp", '#include "engine/graph/graph.h"\n#include "kernels/tensor.h"\n#include "models/models.h"'),
     ("kernels/a.h", "#ifdef __CUDACC__\n" + HOST_DEVICE + "\n#endif\nGANNET_HOST_DEVICE void f();"),
+    ("tools/simulator/runtime/a.cpp", '#include <cuda_runtime.h>\n#include "isa/decoder.h"'),
     ("tests/a.cpp", '#include "models/models.h"\n#include "tests/a.h"\n#include "bench/a.h"'),
 ]
 
