@@ -1,0 +1,54 @@
+// The end of the program: what is left to do is done, then the findings are told.
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "machine/options.h"
+#include "machine/profile.h"
+#include "machine/report.h"
+#include "runtime/process.h"
+
+namespace sim::runtime {
+namespace {
+
+constexpr int kFindings = 3;
+
+/// Device memory that nobody freed; variables and memory of other kinds go with their modules and contexts.
+void report_leaks() {
+  for (const Allocation* a : Memory::instance().living()) {
+    if (a->kind == MemoryKind::registered || a->kind == MemoryKind::variable || a->kind == MemoryKind::constant || !a->name.empty()) continue;
+    Finding finding{};
+    finding.fault = Fault::leak;
+    finding.message = fmt::format("{} bytes at {:#x} of device {} were not freed", a->end - a->base, a->base, a->device);
+    finding.place.kernel = fmt::format("allocation {}", a->serial);
+    Report::instance().add(std::move(finding));
+  }
+}
+
+/// Runs after the destructors of the program's static objects, since it is registered before main's are.
+void at_exit(int, void*) {
+  std::fflush(nullptr);
+  try {
+    Process& process = Process::instance();
+    Lock lock(process.mutex);
+    process.scheduler.drain(lock, -1);
+    for (const Device& device : process.devices) process.flush_printed(device.index);
+    if (options().leakcheck) report_leaks();
+    lock.unlock();
+    std::fflush(stdout);
+    Report::instance().print_summary();
+    if (!options().profile.empty()) write_profile();
+  } catch (const Error& e) {
+    stop(e.what());
+  }
+  std::fflush(nullptr);
+  if (Report::instance().errors() != 0) _exit(kFindings);
+}
+
+__attribute__((constructor)) void register_exit() {
+  if (on_exit(at_exit, nullptr) != 0) stop("the end of the program can not be watched");
+}
+
+}  // namespace
+}  // namespace sim::runtime
