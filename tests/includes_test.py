@@ -37,7 +37,8 @@ def violations_in(path, text, exists):
         for match in INCLUDE.finditer(text):
             kind, target = match.groups()
             beside = path.rsplit("/", 1)[0] + "/" + target  # its tests' CUDA programs stand alone
-            if kind == '"' and not exists(SIMULATOR + target) and not (path.startswith(SIMULATOR + "tests/") and exists(beside)):
+            of_tests = path.startswith(SIMULATOR + "tests/") and (exists(beside) or target.startswith("tests/fuzz/"))
+            if kind == '"' and not exists(SIMULATOR + target) and not of_tests:
                 yield f"{path}:{line_of(text, match.start())}: {target} is not in the simulator"
         return
     for match in INCLUDE.finditer(text):
