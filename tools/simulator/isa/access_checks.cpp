@@ -1,0 +1,207 @@
+#include <algorithm>
+#include <cstring>
+
+#include "error.h"
+#include "isa/access.h"
+#include "machine/checks.h"
+#include "machine/options.h"
+#include "machine/races.h"
+#include "machine/shared_bits.h"
+
+// initcheck and racecheck of accesses that are in bounds.
+namespace sim::access {
+namespace {
+
+bool reads(AccessKind kind) {
+  return kind == AccessKind::read || kind == AccessKind::strong_read || kind == AccessKind::atomic;
+}
+
+// The bits of at most 32 bytes, which touch at most 5 bytes of the bitmap. Other threads may set bits beside them.
+struct Bits {
+  std::uint8_t* at;
+  std::uint64_t wanted;
+  int bytes;
+
+  Bits(std::uint8_t* bits, std::uint64_t first, unsigned count)
+      : at(bits + first / 8),
+        wanted(((std::uint64_t{1} << count) - 1) << first % 8),
+        bytes(static_cast<int>((first % 8 + count + 7) / 8)) {}
+
+  bool all_set() const {
+    std::uint64_t have = 0;
+    for (int n = 0; n < bytes; ++n) have |= std::uint64_t{__atomic_load_n(at + n, __ATOMIC_RELAXED)} << 8 * n;
+    return (have & wanted) == wanted;
+  }
+  void set() const {
+    if (all_set()) return;
+    for (int n = 0; n < bytes; ++n) __atomic_fetch_or(at + n, static_cast<std::uint8_t>(wanted >> 8 * n), __ATOMIC_RELAXED);
+  }
+};
+
+bool is_side_by_side(const std::uint64_t* address, unsigned bytes) {
+  std::uint64_t differs = 0;
+  for (int lane = 0; lane < kLanes; ++lane) differs |= address[lane] ^ (address[0] + static_cast<std::uint64_t>(lane) * bytes);
+  return differs == 0;
+}
+
+void check_initialized(const Warp& warp, const Instruction& in, const Allocation& a, const std::uint64_t* address, Mask mask,
+                       const Use& use) {
+  Memory& memory = Memory::instance();
+  const bool contiguous = mask == kAllLanes && is_side_by_side(address, use.bytes);
+  if (reads(use.kind)) {
+    if (contiguous && memory.first_uninitialized(a, address[0], std::size_t{use.bytes} * kLanes) == 0) {
+      // as it should be
+    } else {
+      Mask missing = 0;
+      for (Mask rest = mask; rest != 0; rest &= rest - 1) {
+        const int lane = std::countr_zero(rest);
+        if (!Bits(a.initialized, address[lane] - a.base, use.bytes).all_set()) missing |= 1u << lane;
+      }
+      if (missing != 0) {
+        const int lane = std::countr_zero(missing);
+        const Address where = memory.first_uninitialized(a, address[lane], use.bytes);
+        checks::report(warp, in, lane, Fault::uninitialized_global,
+                       fmt::format("{} at {:#x}: nothing was ever written to {:#x}, byte {} of {}{}allocation of {} bytes",
+                                   text_of(use), address[lane], where, where - a.base, a.name.empty() ? "an " : a.name,
+                                   a.name.empty() ? "" : ", an ", a.end - a.base),
+                       static_cast<std::uint64_t>(std::popcount(missing)));
+      }
+    }
+  }
+  if (!is_write(use.kind)) return;
+  if (contiguous) {
+    if (memory.first_uninitialized(a, address[0], std::size_t{use.bytes} * kLanes) != 0) {
+      memory.mark_initialized(a, address[0], std::size_t{use.bytes} * kLanes);
+    }
+    return;
+  }
+  for (Mask rest = mask; rest != 0; rest &= rest - 1)
+    Bits(a.initialized, address[std::countr_zero(rest)] - a.base, use.bytes).set();
+}
+
+// Atomics and volatile, relaxed, acquire and release accesses order blocks, behind fences.
+void order_blocks(const Warp& warp, const Instruction& in, const std::uint64_t* address, Mask mask, AccessKind kind) {
+  BlockOrder& order = warp.block->races->order;
+  const bool acquires = (kind == AccessKind::strong_read || (kind == AccessKind::atomic && (in.flags & kResult) != 0)) &&
+                        order.launch->has_releases();
+  const bool releases = is_write(kind);
+  if (releases && (in.flags & kFences) != 0) order.fence();
+  if (!acquires && !(releases && order.version != 0)) return;
+  for (Mask rest = mask; rest != 0; rest &= rest - 1) {
+    const Address place = address[std::countr_zero(rest)];
+    if (acquires) order.launch->acquire(order, place);
+    if (releases) order.launch->release(order, place);
+  }
+}
+
+void order_warps(const Warp& warp, const Instruction& in, const std::uint32_t* offset, Mask mask, AccessKind kind) {
+  SharedRaces& races = *warp.block->races;
+  const bool behind_fence = (in.flags & (kFences | kUnlocks)) == 0;
+  Mask rest = mask;
+  while (rest != 0) {
+    const std::uint32_t place = offset[std::countr_zero(rest)];
+    Mask same = 0;
+    for (int lane = 0; lane < kLanes; ++lane) same |= static_cast<Mask>(offset[lane] == place) << lane;
+    same &= rest;
+    if (kind == AccessKind::strong_read || (kind == AccessKind::atomic && (in.flags & kResult) != 0))
+      races.acquire(warp.index, same, place);
+    if (is_write(kind)) races.release(warp.index, place, behind_fence);
+    rest &= ~same;
+  }
+}
+
+template <class Place>
+void check_bits(const Warp& warp, const Instruction& in, std::uint8_t* bits, Mask mask, const Use& use, Fault fault,
+                const char* space, Place place) {
+  if (reads(use.kind)) {
+    Mask missing = 0;
+    for (Mask rest = mask; rest != 0; rest &= rest - 1) {
+      const int lane = std::countr_zero(rest);
+      if (!test_bits(bits, place(lane), use.bytes)) missing |= 1u << lane;
+    }
+    if (missing != 0) {
+      const int lane = std::countr_zero(missing);
+      const std::uint64_t first = place(lane);
+      std::uint64_t at = first;
+      while (test_bits(bits, at, 1)) ++at;
+      checks::report(warp, in, lane, fault,
+                     fmt::format("{} in {} memory, of which byte {} was never written", text_of(use), space, at - first),
+                     static_cast<std::uint64_t>(std::popcount(missing)));
+    }
+  }
+  if (is_write(use.kind)) {
+    for (Mask rest = mask; rest != 0; rest &= rest - 1) set_bits(bits, place(std::countr_zero(rest)), use.bytes);
+  }
+}
+
+}  // namespace
+
+// Between two variables there is nothing, though the memory is the block's.
+void check_shared_layout(const Warp& warp, const Instruction& in, const std::uint32_t* offset, Mask mask, const Use& use) {
+  if (!options().memcheck) return;
+  const SharedLayout* layout = checks::shared_layout(*warp.block);
+  if (layout == nullptr || layout->variables.size() < 2) return;
+  const auto& variables = layout->variables;
+  const SharedLayout::Variable* variable = nullptr;
+  for (Mask rest = mask; rest != 0; rest &= rest - 1) {
+    const int lane = std::countr_zero(rest);
+    const std::uint32_t place = offset[lane];
+    if (variable != nullptr && place >= variable->begin && place + use.bytes <= variable->end) continue;
+    auto above = std::upper_bound(variables.begin(), variables.end(), place,
+                                  [](std::uint32_t at, const auto& v) { return at < v.begin; });
+    if (above == variables.begin()) continue;  // before the first: what the layout does not tell of
+    variable = &*std::prev(above);
+    // The last may be dynamic memory, whose end is the block's.
+    if (above == variables.end() || place + use.bytes <= variable->end) continue;
+    shared_fault(
+        warp, in, offset, 1u << lane, use,
+        fmt::format("{} at {:#x} in shared memory, {} bytes after the end of {}, which has {} bytes", text_of(use), place,
+                    place >= variable->end ? place - variable->end : 0, variable->name, variable->end - variable->begin));
+  }
+}
+
+void check_global(Warp& warp, const Instruction& in, const Allocation& a, const std::uint64_t* address, Mask mask,
+                  const Use& use) {
+  if (a.initialized != nullptr) check_initialized(warp, in, a, address, mask, use);
+  if (warp.block->races == nullptr) return;
+  if (is_strong(use.kind)) order_blocks(warp, in, address, mask, use.kind);
+  check_global_race(warp, in, a, address, mask, use.bytes, use.kind, use.data);
+}
+
+void check_shared(Warp& warp, const Instruction& in, const std::uint32_t* offset, Mask mask, const Use& use) {
+  Block& block = *warp.block;
+  check_shared_layout(warp, in, offset, mask, use);
+  if (block.shared_initialized != nullptr) {
+    bool done = false;
+    const std::uint64_t count = std::uint64_t{use.bytes} * kLanes;
+    if (mask == kAllLanes && use.bytes % 4 == 0 && offset[0] % 8 == 0) {
+      std::uint32_t differs = 0;
+      for (int lane = 0; lane < kLanes; ++lane)
+        differs |= offset[lane] ^ (offset[0] + static_cast<std::uint32_t>(lane) * use.bytes);
+      std::uint8_t* bits = block.shared_initialized + offset[0] / 8;
+      if (differs == 0 && reads(use.kind)) {
+        std::uint8_t all = 0xff;
+        for (std::uint64_t n = 0; n < count / 8; ++n) all &= bits[n];
+        done = all == 0xff;
+      } else if (differs == 0) {
+        std::memset(bits, 0xff, count / 8);
+        done = true;
+      }
+    }
+    if (!done) {
+      check_bits(warp, in, block.shared_initialized, mask, use, Fault::uninitialized_shared, "shared",
+                 [&](int lane) { return std::uint64_t{offset[lane]}; });
+    }
+  }
+  if (block.races == nullptr) return;
+  if (is_strong(use.kind)) order_warps(warp, in, offset, mask, use.kind);
+  block.races->access(warp, in, offset, mask, use.bytes, use.kind, use.data);
+}
+
+void check_local(Warp& warp, const Instruction& in, const std::uint32_t* offset, Mask mask, const Use& use) {
+  if (warp.local_initialized == nullptr) return;
+  check_bits(warp, in, warp.local_initialized, mask, use, Fault::uninitialized_local, "local",
+             [&](int lane) { return static_cast<std::uint64_t>(lane) * warp.local_stride + offset[lane]; });
+}
+
+}  // namespace sim::access
