@@ -2,8 +2,8 @@
 #include <atomic>
 
 #include "error.h"
-#include "isa/memory_lanes.h"
 #include "isa/memory_decoding.h"
+#include "isa/memory_lanes.h"
 #include "machine/races.h"
 
 // ld, st, fences and what concerns caches only: which handler runs an instruction. Atomics, copies, mbarriers and matrices have
@@ -63,14 +63,14 @@ void store_frame(Warp& warp, const Instruction& in) {
 void nothing(Warp&, const Instruction&) {}
 
 // What ld and st have in common.
-struct Form {
+struct PlainForm {
   Space space = Space::none;
   Type type = Type::none;
   unsigned count = 1;
   bool strong = false, releases = false;
 };
 
-bool parse(const ptx::Instruction& in, Form& form) {
+bool parse(const ptx::Instruction& in, PlainForm& form) {
   for (std::string_view modifier : in.modifiers) {
     if (const Space space = space_named(modifier); space != Space::none) {
       form.space = space;
@@ -97,7 +97,8 @@ struct Registers {
   unsigned memory = 0;  // bytes of an element
 };
 
-Registers registers_of(const ptx::Instruction& in, const Operand& operand, const Form& form, bool written, Decoder& decoder) {
+Registers registers_of(const ptx::Instruction& in, const Operand& operand, const PlainForm& form, bool written,
+                       Decoder& decoder) {
   std::vector<const Operand*> elements;
   if (operand.kind == Operand::Kind::vector) {
     for (const Operand& element : operand.elements) elements.push_back(&element);
@@ -137,7 +138,7 @@ Registers registers_of(const ptx::Instruction& in, const Operand& operand, const
 bool is_signed(Type type) { return type == Type::s8 || type == Type::s16 || type == Type::s32; }
 
 // The address and, by its space, the handler.
-bool finish(const ptx::Instruction& in, const Operand& operand, const Form& form, const Registers& registers, bool is_load,
+bool finish(const ptx::Instruction& in, const Operand& operand, const PlainForm& form, const Registers& registers, bool is_load,
             Decoder& decoder, Instruction& out) {
   const auto count = static_cast<unsigned>(registers.locations.size());
   const unsigned reg = bytes_of(registers.width);
@@ -283,14 +284,14 @@ Address decode_address(const ptx::Instruction& in, const Operand& operand, Space
 }
 
 bool decode_load(const ptx::Instruction& in, Decoder& decoder, Instruction& out) {
-  Form form;
+  PlainForm form;
   if (!parse(in, form) || in.operands.size() < 2 || form.releases) return false;
   const Registers registers = registers_of(in, in.operands[0], form, true, decoder);
   return finish(in, in.operands[1], form, registers, true, decoder, out);
 }
 
 bool decode_store(const ptx::Instruction& in, Decoder& decoder, Instruction& out) {
-  Form form;
+  PlainForm form;
   if (!parse(in, form) || in.operands.size() < 2 || in.has("acquire") || in.has("nc")) return false;
   const Registers registers = registers_of(in, in.operands[1], form, false, decoder);
   return finish(in, in.operands[0], form, registers, false, decoder, out);
