@@ -35,27 +35,44 @@ def random_bits(key, index):
     return mix(U64(seed) + (index + U64(1)) * U64(0x9E3779B97F4A7C15))
 
 
+SCHEMES = 10  # of extreme inputs, one a matrix in turn
+MODERATE = 10
+
+
 def float_bits(element, r, scheme, accumulator):
-    """Bits of a number of format `element`, made of random bits `r` in the way of `scheme` (one a matrix; 8 is the moderate one)."""
+    """Bits of a number of format `element`, made of random bits `r` in the way of `scheme`."""
     e, m = FORMATS[element]
     bias, top = U64((1 << (e - 1)) - 1), U64((1 << e) - 1)
-    all_ones = U64((1 << m) - 1)
-    sign, mantissa, pick = r >> U64(63), r & all_ones, (r >> U64(52)) & U64(0x7FF)
+    none = r * U64(0)
+    ones = U64((1 << m) - 1)
+    sign, mantissa, pick = r >> U64(63), r & ones, (r >> U64(52)) & U64(0x7FF)
     moderate = bias - U64(6) + pick % U64(13)
-    tiny, huge = pick % U64(3), top - U64(1) - pick % U64(3)
-    wide = pick % top
-    low = pick % (bias + U64(1))
-    corner = np.choose(((r >> U64(50)) & U64(3)).astype(np.int64), [mantissa * U64(0), mantissa * U64(0) + U64(1), all_ones + mantissa * U64(0), mantissa * U64(0) + (all_ones + U64(1)) // U64(2)])
-    zero = pick % U64(2) == 0
+    corner = np.choose(((r >> U64(50)) & U64(3)).astype(np.int64), [none, none + U64(1), none + ones, none + (ones + U64(1)) // U64(2)])
+    single_bit = U64(1) << ((r >> U64(40)) % U64(m))
+    zero = (pick % U64(4) != 0) if accumulator else (pick % U64(2) == 0)
     special = pick % U64(32) == 0
-    field = moderate.copy()
-    for number, choice in ((0, pick & top), (1, tiny), (2, huge), (6, wide), (5, tiny if accumulator else np.where(zero, U64(0), low)),
-                           (7, (bias + U64(4) + pick % U64(8)) if accumulator else (bias - U64(2) + pick % U64(4))),
-                           (4, np.where(special, top, moderate))):
-        field = np.where(scheme == number, choice, field)
-    mantissa = np.where((scheme == 5) & zero, U64(0), mantissa)
-    mantissa = np.where(scheme == 7, corner, mantissa)
-    mantissa = np.where((scheme == 4) & special & (((r >> U64(51)) & U64(1)) == 0), U64(0), mantissa)
+    # Products of these have exponents about those that a zero counts with.
+    near_zero = np.where(zero, U64(0), pick % U64(3) if accumulator else (bias - U64(60) - pick % U64(12)) if e == 8 else pick % U64(5))
+
+    field = np.choose(scheme, [
+        pick & top,                                   # 0: any bits
+        pick % U64(3),                                # 1: denormals and the least numbers
+        top - U64(1) - pick % U64(3),                 # 2: overflow
+        moderate,                                     # 3: pairs of products that cancel (see inputs)
+        np.where(special, top, np.where(pick % U64(32) == 1, U64(0), moderate)),  # 4: infinities, NaNs, zeros
+        near_zero,                                    # 5
+        pick % top,                                   # 6: any finite number
+        (bias + U64(4) + pick % U64(8)) if accumulator else (bias - U64(2) + pick % U64(4)),  # 7: ties
+        none + bias,                                  # 8: sums as large as they get
+        near_zero,                                    # 9: with single bits, so that ties depend on the last place
+        moderate,
+    ])
+    mantissa = np.choose(scheme, [
+        mantissa, mantissa, mantissa, mantissa,
+        np.where(((r >> U64(51)) & U64(1) == 0) & special | (pick % U64(32) == 1), U64(0), mantissa),
+        np.where(zero, U64(0), mantissa), mantissa, corner, ones - pick % U64(4),
+        np.where(zero, U64(0), np.where((r >> U64(50)) & U64(1) == 0, U64(0), single_bit)), mantissa])
+    sign = np.where(scheme == 8, U64(0), sign)
     return (sign << U64(e + m)) | (np.minimum(field, top) << U64(m)) | mantissa
 
 
@@ -72,7 +89,7 @@ def inputs(key, element, rows, columns, first, extreme, operand, pair_axis):
     matrix = np.arange(first, first + BLOCK, dtype=np.uint64)[:, None, None]
     i = np.arange(rows, dtype=np.uint64)[None, :, None] + matrix * U64(0)
     j = np.arange(columns, dtype=np.uint64)[None, None, :] + matrix * U64(0)
-    scheme = (matrix % U64(8)).astype(np.int64) if extreme else np.full_like(matrix, 8).astype(np.int64)
+    scheme = (matrix % U64(SCHEMES)).astype(np.int64) if extreme else np.full_like(matrix, MODERATE).astype(np.int64)
     stream = f"{key}/{'extreme' if extreme else 'random'}/{operand}"
 
     def bits_at(i, j):

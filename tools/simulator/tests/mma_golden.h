@@ -43,6 +43,8 @@ inline std::uint64_t golden_checksum(std::uint64_t result, std::uint64_t index) 
 
 /// The matrices of A (m x k), B (k x n) or C (m x n): `operand` is 'a', 'b' or 'c'.
 class GoldenInput {
+  static constexpr int kSchemes = 10;  // of extreme inputs, one a matrix in turn
+
  public:
   GoldenInput(const Golden& golden, char operand)
       : element_(operand == 'a' ? golden.a : operand == 'b' ? golden.b : golden.c), operand_(operand), extreme_(golden.extreme),
@@ -64,7 +66,7 @@ class GoldenInput {
   std::uint64_t operator()(int matrix, int i, int j) const {
     const std::uint64_t r = random(matrix, i, j);
     if (exponent_bits_ == 0) return integer(r);
-    const int scheme = extreme_ ? matrix % 8 : 8, k = operand_ == 'a' ? j : i;
+    const int scheme = extreme_ ? matrix % kSchemes : kSchemes, k = operand_ == 'a' ? j : i;
     if (scheme != 3 || operand_ == 'c' || k % 2 == 0) return floating(r, scheme);
     std::uint64_t other = floating(operand_ == 'a' ? random(matrix, i, j - 1) : random(matrix, i - 1, j), scheme);
     if (operand_ == 'a') other ^= std::uint64_t{1} << (exponent_bits_ + mantissa_bits_);
@@ -86,28 +88,36 @@ class GoldenInput {
   std::uint64_t floating(std::uint64_t r, int scheme) const {
     const std::uint64_t bias = (std::uint64_t{1} << (exponent_bits_ - 1)) - 1, top = (std::uint64_t{1} << exponent_bits_) - 1;
     const std::uint64_t ones = (std::uint64_t{1} << mantissa_bits_) - 1, pick = r >> 52 & 0x7ff;
-    const bool zero = pick % 2 == 0, special = pick % 32 == 0, accumulator = operand_ == 'c';
-    std::uint64_t mantissa = r & ones, field = bias - 6 + pick % 13;
+    const bool accumulator = operand_ == 'c', zero = accumulator ? pick % 4 != 0 : pick % 2 == 0, special = pick % 32 == 0;
+    std::uint64_t sign = r >> 63, mantissa = r & ones, field = bias - 6 + pick % 13;
     switch (scheme) {
       case 0: field = pick & top; break;
       case 1: field = pick % 3; break;
       case 2: field = top - 1 - pick % 3; break;
       case 4:
         if (special) field = top;
+        if (pick % 32 == 1) field = mantissa = 0;
         if (special && (r >> 51 & 1) == 0) mantissa = 0;
         break;
       case 5:
-        field = accumulator ? pick % 3 : zero ? 0 : pick % (bias + 1);
-        if (zero) mantissa = 0;
+      case 9:
+        field = accumulator ? pick % 3 : exponent_bits_ == 8 ? bias - 60 - pick % 12 : pick % 5;
+        if (scheme == 9) mantissa = (r >> 50 & 1) == 0 ? 0 : std::uint64_t{1} << (r >> 40) % static_cast<unsigned>(mantissa_bits_);
+        if (zero) field = mantissa = 0;
         break;
       case 6: field = pick % top; break;
       case 7:
         field = accumulator ? bias + 4 + pick % 8 : bias - 2 + pick % 4;
         mantissa = std::array<std::uint64_t, 4>{0, 1, ones, (ones + 1) / 2}[r >> 50 & 3];
         break;
+      case 8:
+        sign = 0;
+        field = bias;
+        mantissa = ones - pick % 4;
+        break;
       default: break;
     }
-    return r >> 63 << (exponent_bits_ + mantissa_bits_) | std::min(field, top) << mantissa_bits_ | mantissa;
+    return sign << (exponent_bits_ + mantissa_bits_) | std::min(field, top) << mantissa_bits_ | mantissa;
   }
 
   std::string element_;
