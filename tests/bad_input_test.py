@@ -3,6 +3,7 @@
 Usage: bad_input_test.py GANNET [--table]   --table prints every command with its message
 """
 
+import os
 import hashlib
 import json
 import pathlib
@@ -169,6 +170,8 @@ CASES = [
     (train("--set", "generator_optimizer.learning_rate=-1"), ["learning_rate"]),
     (train("--set", "train={}x"), ["'train'", "object"]),
     (train("--set", "train.batch"), ["key=value"]),
+    (train("--set", b"data.file=63\x86"), ["not UTF-8"]),
+    (train("--data", b"63\x86.safetensors"), ["not UTF-8"]),
     (train("--set", "model.image_size=48"), ["image_size"]),
     (train("--set", "model.channels=5"), ["model.channels"]),
     (train("--set", "loss.kind=wasserstein"), ["loss.kind"]),
@@ -259,7 +262,7 @@ def main():
         for arguments, words in CASES:
             done = subprocess.run([gannet, *arguments], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                                   timeout=60, check=False)
-            command, message = " ".join(["gannet", *arguments]), done.stderr
+            command, message = " ".join(map(os.fsdecode, ["gannet", *arguments])), done.stderr
             faults = []
             if done.returncode != 2:
                 faults.append(f"exit code {done.returncode}")

@@ -158,7 +158,17 @@ nlohmann::json read_json(const std::filesystem::path& file) {
   return parse_json(text.str(), file.string());
 }
 
+bool is_utf8(const std::string& text) {
+  try {
+    static_cast<void>(json(text).dump());
+    return true;
+  } catch (const json::type_error&) {
+    return false;
+  }
+}
+
 void set_key(nlohmann::json& config, std::string_view assignment) {
+  GANNET_CHECK(is_utf8(std::string(assignment)), "--set: the text is not UTF-8");
   const auto equals = assignment.find('=');
   GANNET_CHECK(equals != assignment.npos && equals > 0, "--set takes key=value, not '{}'", assignment);
   const std::string_view path = assignment.substr(0, equals);

@@ -44,6 +44,9 @@ class Config {
 nlohmann::json parse_json(std::string_view text, const std::string& source);
 nlohmann::json read_json(const std::filesystem::path& file);
 
+// Whether JSON can hold the text.
+bool is_utf8(const std::string& text);
+
 // Applies "--set a.b=value": the value is read as JSON where that parses, else as text.
 void set_key(nlohmann::json& config, std::string_view assignment);
 

@@ -29,6 +29,8 @@ Resolved resolve_for(const Options& options) {
       options.configuration.empty() ? run_configuration(options.out) : load_configuration(options.configuration);
   std::vector<std::string> settings = options.settings;
   if (options.steps > 0) settings.push_back(fmt::format("train.steps={}", options.steps));
+  GANNET_CHECK(is_utf8(options.data.string()),
+               "--data: the name of the file is not UTF-8, and so can not be kept in the configuration");
   if (!options.data.empty()) settings.push_back(fmt::format("data.file={}", nlohmann::json(options.data.string()).dump()));
   if (options.device.threads > 0) settings.push_back(fmt::format("train.threads={}", options.device.threads));
   return resolve(std::move(given), settings);
