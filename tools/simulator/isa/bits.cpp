@@ -46,43 +46,40 @@ std::uint64_t reverse_64(std::uint64_t a) {
   return a >> 32 | a << 32;
 }
 
+// Arithmetic: AVX2 has none for 64 bits, so negative numbers are shifted as their complements.
 template <class T>
-constexpr T shift_left(T a, std::uint32_t n) {
-  return n >= kBitsOf<T> ? T{0} : static_cast<T>(a << (n & (kBitsOf<T> - 1)));
-}
-template <class T>
-constexpr T shift_right(T a, std::uint32_t n) {
-  return n >= kBitsOf<T> ? T{0} : static_cast<T>(a >> (n & (kBitsOf<T> - 1)));
+constexpr T shift_right_signed(T a, T n) {
+  const Bits<T> sign = a < 0 ? static_cast<Bits<T>>(~Bits<T>{0}) : Bits<T>{0};
+  return static_cast<T>(((static_cast<Bits<T>>(a) ^ sign) >> static_cast<Bits<T>>(n)) ^ sign);
 }
 
 struct Extract {
-  // Both are counted modulo 256. What lies above the field, or above the number, is filled with the sign: the field's top bit.
+  // Position and length are counted modulo 256. They are held in lanes as wide as T, else the loop is not vectorised.
   template <class T>
-  static T f(T a, std::uint32_t position, std::uint32_t length) {
-    constexpr std::uint32_t n = kBitsOf<T>;
-    position &= 0xff;
-    length &= 0xff;
-    const Bits<T> ones = static_cast<Bits<T>>(~Bits<T>{0});
-    const Bits<T> bits = static_cast<Bits<T>>(a);
-    const Bits<T> keep = length >= n ? ones : static_cast<Bits<T>>(shift_left(Bits<T>{1}, length) - 1);
-    const Bits<T> field = static_cast<Bits<T>>(shift_right(bits, position) & keep);
-    if constexpr (std::is_unsigned_v<T>) return field;
-    const std::uint32_t top = position + length - 1 < n ? position + length - 1 : n - 1;
-    const bool negative = length != 0 && (shift_right(bits, top) & 1) != 0;
-    // Above the field, and above what is left of the number.
-    const Bits<T> inside = static_cast<Bits<T>>(keep & shift_right(ones, position));
-    return static_cast<T>(negative ? static_cast<Bits<T>>(field | ~inside) : field);
+  static T f(T a, std::uint32_t position_operand, std::uint32_t length_operand) {
+    constexpr T n = kBitsOf<T>;
+    const T position = static_cast<T>(position_operand & 0xff), length = static_cast<T>(length_operand & 0xff);
+    const T inside = position < n ? position : n - 1, cut = length < n ? n - length : T{0};
+    if constexpr (std::is_unsigned_v<T>) {
+      const T field = (a >> inside) << (cut & (n - 1)) >> (cut & (n - 1));
+      return position < n && length != 0 ? field : T{0};
+    } else {
+      // What lies above the field, or above the number, is filled with the field's top bit.
+      const T down = shift_right_signed(a, inside);
+      const T up = static_cast<T>(static_cast<Bits<T>>(down) << (cut & (n - 1)));
+      return length != 0 ? shift_right_signed(up, static_cast<T>(cut & (n - 1))) : T{0};
+    }
   }
 };
 
 struct Insert {
   template <class T>
-  static T f(T a, T b, std::uint32_t position, std::uint32_t length) {
-    position &= 0xff;
-    length &= 0xff;
-    const T field = length >= kBitsOf<T> ? static_cast<T>(~T{0}) : static_cast<T>(shift_left(T{1}, length) - 1);
-    const T mask = shift_left(field, position);
-    return static_cast<T>((b & ~mask) | (shift_left(a, position) & mask));
+  static T f(T a, T b, std::uint32_t position_operand, std::uint32_t length_operand) {
+    constexpr T n = kBitsOf<T>;
+    const T position = static_cast<T>(position_operand & 0xff), length = static_cast<T>(length_operand & 0xff);
+    const T field = length < n ? (T{1} << (length & (n - 1))) - 1 : ~T{0};
+    const T mask = position < n ? field << (position & (n - 1)) : T{0};
+    return (b & ~mask) | ((a << (position & (n - 1))) & mask);
   }
 };
 

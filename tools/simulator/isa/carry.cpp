@@ -10,26 +10,9 @@ namespace {
 
 using ptx::Type;
 
-struct Sum {
-  template <class T>
-  static T apply(T x, T y, T carry, bool& carries) {
-    const T partial = static_cast<T>(x + y), sum = static_cast<T>(partial + carry);
-    carries = (partial < x) | (sum < partial);
-    return sum;
-  }
-};
-
-struct Difference {
-  template <class T>
-  static T apply(T x, T y, T borrow, bool& borrows) {
-    const T partial = static_cast<T>(x - y), difference = static_cast<T>(partial - borrow);
-    borrows = (x < y) | (partial < borrow);
-    return difference;
-  }
-};
-
-// d = Op(x(l), y(l), carry in); In and Out say whether the condition code is read and written.
-template <class Op, class T, bool In, bool Out, class X, class Y>
+// d = x(l) + y(l) + carry; In and Out say whether the condition code is read and written, First is the carry where it is not
+// read.
+template <class T, bool In, bool Out, bool First, class X, class Y>
 [[gnu::always_inline]] inline void extended(Warp& w, const Instruction& in, X x, Y y) {
   Mask* const code = w.at<Mask>(in.e);
   const T incoming = In ? static_cast<T>(*code) : T{0};
@@ -38,9 +21,10 @@ template <class Op, class T, bool In, bool Out, class X, class Y>
   alignas(64) T flags[kLanes];
 #pragma GCC ivdep
   for (int lane = 0; lane < kLanes; ++lane) {
-    bool carries = false;
-    result[lane] = Op::template apply<T>(x(lane), y(lane), static_cast<T>((incoming & kBits[lane]) != 0 ? 1 : 0), carries);
-    flags[lane] = carries ? static_cast<T>(~T{0}) : T{0};
+    const bool carry = In ? (incoming & kBits[lane]) != 0 : First;
+    const T first = x(lane), partial = first + y(lane), sum = partial + (carry ? 1 : 0);
+    result[lane] = sum;
+    flags[lane] = (partial < first) | (sum < partial) ? ~T{0} : T{0};
   }
   if constexpr (Out) store_predicate(w.mask, code, mask_of(flags));
   T* const d = w.at<T>(in.d);
@@ -50,12 +34,12 @@ template <class Op, class T, bool In, bool Out, class X, class Y>
     store_lanes<T>(w.mask, d, result);
 }
 
-template <class Op, class T, bool In, bool Out>
+template <bool Subtract, class T, bool In, bool Out>
 void add_extended(Warp& w, const Instruction& in) {
   const T* a = w.at<T>(in.a);
   const T* b = w.at<T>(in.b);
-  extended<Op, T, In, Out>(
-      w, in, [=](int lane) { return a[lane]; }, [=](int lane) { return b[lane]; });
+  extended<T, In, Out, Subtract>(
+      w, in, [=](int lane) { return a[lane]; }, [=](int lane) { return Subtract ? ~b[lane] : b[lane]; });
 }
 
 template <class T, bool High, bool In, bool Out>
@@ -64,7 +48,7 @@ void multiply_add_extended(Warp& w, const Instruction& in) {
   const U* a = w.at<U>(in.a);
   const U* b = w.at<U>(in.b);
   const U* c = w.at<U>(in.c);
-  extended<Sum, U, In, Out>(
+  extended<U, In, Out, false>(
       w, in,
       [=](int lane) {
         const T x = static_cast<T>(a[lane]), y = static_cast<T>(b[lane]);
@@ -73,10 +57,10 @@ void multiply_add_extended(Warp& w, const Instruction& in) {
       [=](int lane) { return c[lane]; });
 }
 
-template <class Op, class T>
+template <bool Subtract, class T>
 Handler add_handler(bool reads, bool writes) {
-  if (reads) return writes ? add_extended<Op, T, true, true> : add_extended<Op, T, true, false>;
-  return add_extended<Op, T, false, true>;
+  if (reads) return writes ? add_extended<Subtract, T, true, true> : add_extended<Subtract, T, true, false>;
+  return add_extended<Subtract, T, false, true>;
 }
 
 template <class T, bool High>
@@ -87,7 +71,7 @@ Handler multiply_handler(bool reads, bool writes) {
 
 bool is_extended(Type type) { return type == Type::u32 || type == Type::s32 || type == Type::u64 || type == Type::s64; }
 
-template <class Op>
+template <bool Subtract>
 bool decode_add(const ptx::Instruction& in, Decoder& decoder, Instruction& out) {
   Form form(in);
   const bool reads = in.opcode.back() == 'c', writes = form.take("cc");
@@ -95,10 +79,10 @@ bool decode_add(const ptx::Instruction& in, Decoder& decoder, Instruction& out) 
   if (!form.complete() || !is_extended(type) || !(reads || writes)) return false;
   const Width width = width_of(type);
   out.e = decoder.carry();
-  return decode_operands(
-      in, decoder, out,
-      width == Width::b32 ? add_handler<Op, std::uint32_t>(reads, writes) : add_handler<Op, std::uint64_t>(reads, writes),
-      width, {width, width});
+  return decode_operands(in, decoder, out,
+                         width == Width::b32 ? add_handler<Subtract, std::uint32_t>(reads, writes)
+                                             : add_handler<Subtract, std::uint64_t>(reads, writes),
+                         width, {width, width});
 }
 
 bool decode_mad(const ptx::Instruction& in, Decoder& decoder, Instruction& out) {
@@ -126,8 +110,8 @@ bool decode_mad(const ptx::Instruction& in, Decoder& decoder, Instruction& out) 
 }  // namespace
 
 std::vector<OpcodeEntry> carry_opcodes() {
-  return {{"add", decode_add<Sum>},         {"addc", decode_add<Sum>}, {"sub", decode_add<Difference>},
-          {"subc", decode_add<Difference>}, {"mad", decode_mad},       {"madc", decode_mad}};
+  return {{"add", decode_add<false>}, {"addc", decode_add<false>}, {"sub", decode_add<true>},
+          {"subc", decode_add<true>}, {"mad", decode_mad},         {"madc", decode_mad}};
 }
 
 }  // namespace sim

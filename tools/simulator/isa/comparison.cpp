@@ -1,7 +1,8 @@
-// Comparisons and what depends on them: setp set selp slct.
+// Comparisons: setp and set.
 #include <bit>
 #include <optional>
 
+#include "isa/comparison.h"
 #include "isa/form.h"
 
 namespace sim {
@@ -63,9 +64,8 @@ struct Single {
   using Lane = std::uint32_t;
   template <Comparison C>
   static bool compare(Lane a, Lane b) {
-    return holds<C>(value(a), value(b));
+    return holds<C>(single<Flush>(a), single<Flush>(b));
   }
-  static float value(Lane a) { return std::bit_cast<float>(Flush && (a & 0x7f800000u) == 0 ? a & 0x80000000u : a); }
 };
 
 struct Double {
@@ -78,28 +78,20 @@ struct Double {
 
 enum class HalfFormat : std::uint8_t { half, half_flushed, bfloat };
 
-// 16-bit floats as integers in the same order, in the top bits of a lane of 16 or, for packed ones, of 32 bits.
-template <class L, HalfFormat Format, bool Low>
+// 16-bit floats as integers in the same order.
+template <HalfFormat Format>
 struct Half {
-  using Lane = L;
-  using Key = std::make_signed_t<L>;
-  static constexpr int kShift = sizeof(L) * 8 - 16;
-  static constexpr L kMagnitude = static_cast<L>(L{0x7fff} << kShift);
-  static constexpr L kInfinity = static_cast<L>((Format == HalfFormat::bfloat ? L{0x7f80} : L{0x7c00}) << kShift);
-  static constexpr L kSmallestNormal = static_cast<L>(L{0x0400} << kShift);
+  using Lane = std::uint16_t;
+  static constexpr Lane kInfinity = Format == HalfFormat::bfloat ? 0x7f80 : 0x7c00;
 
-  static L top(L a) { return Low ? static_cast<L>(a << kShift) : a; }
-  static bool is_nan(L a) { return (a & kMagnitude) > kInfinity; }
-  static Key key(L a) {
-    L magnitude = static_cast<L>(a & kMagnitude);
-    if (Format == HalfFormat::half_flushed) magnitude = magnitude < kSmallestNormal ? L{0} : magnitude;
-    return static_cast<Key>(static_cast<Key>(a) < 0 ? static_cast<L>(0 - magnitude) : magnitude);
+  static Lane magnitude(Lane a) { return a & 0x7fff; }
+  static std::int16_t key(Lane a) {
+    const Lane kept = Format == HalfFormat::half_flushed && magnitude(a) < 0x0400 ? Lane{0} : magnitude(a);
+    return static_cast<std::int16_t>(static_cast<std::int16_t>(a) < 0 ? static_cast<Lane>(-kept) : kept);
   }
   template <Comparison C>
   static bool compare(Lane a, Lane b) {
-    a = top(a);
-    b = top(b);
-    const bool unordered = is_nan(a) | is_nan(b);
+    const bool unordered = (magnitude(a) > kInfinity) | (magnitude(b) > kInfinity);
     if constexpr (C == Comparison::num) return !unordered;
     if constexpr (C == Comparison::nan) return unordered;
     const bool result = holds<C>(key(a), key(b));
@@ -129,8 +121,20 @@ Results compare_one(const Warp& w, const Instruction& in) {
 }
 template <HalfFormat Format, Comparison C>
 Results compare_packed(const Warp& w, const Instruction& in) {
-  return {compare_lanes<Half<std::uint32_t, Format, true>, C>(w, in),
-          compare_lanes<Half<std::uint32_t, Format, false>, C>(w, in)};
+  using Source = Half<Format>;
+  const std::uint16_t* a = w.at<std::uint16_t>(in.a);
+  const std::uint16_t* b = w.at<std::uint16_t>(in.b);
+  alignas(64) std::uint32_t flags[kLanes];
+  auto* const halves = reinterpret_cast<std::uint16_t*>(flags);
+#pragma GCC ivdep
+  for (int n = 0; n < 2 * kLanes; ++n) halves[n] = Source::template compare<C>(a[n], b[n]) ? 0xffff : 0;
+  Results results{};
+  for (int lane = 0; lane < kLanes; lane += 8) {
+    const __m256i both = _mm256_load_si256(reinterpret_cast<const __m256i*>(flags + lane));
+    results.high |= static_cast<Mask>(_mm256_movemask_ps(_mm256_castsi256_ps(both))) << lane;
+    results.low |= static_cast<Mask>(_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_slli_epi32(both, 16)))) << lane;
+  }
+  return results;
 }
 
 // The commonest: setp of one comparison into one predicate.
@@ -290,10 +294,9 @@ Comparator comparator(Type type, Comparison c, bool flush) {
     case Type::f64:
       return floating<Double>(c);
     case Type::f16:
-      return flush ? floating<Half<std::uint16_t, HalfFormat::half_flushed, false>>(c)
-                   : floating<Half<std::uint16_t, HalfFormat::half, false>>(c);
+      return flush ? floating<Half<HalfFormat::half_flushed>>(c) : floating<Half<HalfFormat::half>>(c);
     case Type::bf16:
-      return floating<Half<std::uint16_t, HalfFormat::bfloat, false>>(c);
+      return floating<Half<HalfFormat::bfloat>>(c);
     case Type::f16x2:
       return flush ? packed<HalfFormat::half_flushed>(c) : packed<HalfFormat::half>(c);
     case Type::bf16x2:
@@ -416,84 +419,13 @@ bool decode_set(const ptx::Instruction& in, Decoder& decoder, Instruction& out) 
   return true;
 }
 
-template <class T>
-void select(Warp& w, const Instruction& in) {
-  const T* a = w.at<T>(in.a);
-  const T* b = w.at<T>(in.b);
-  T* d = w.at<T>(in.d);
-  const Mask c = *w.at<Mask>(in.c) ^ static_cast<Mask>(in.immediate);
-  const auto yes = [=](int lane) { return a[lane]; };
-  const auto no = [=](int lane) { return b[lane]; };
-  if (w.mask == kAllLanes) [[likely]] {
-    select_lanes<T>(c, d, yes, no);
-  } else {
-    alignas(64) T result[kLanes];
-    select_lanes<T>(c, result, yes, no);
-    store_lanes(w.mask, d, result);
-  }
-}
-
-bool is_selectable(Type type) { return is_bits(type) || is_integer(type) || type == Type::f32 || type == Type::f64; }
-
-bool decode_selp(const ptx::Instruction& in, Decoder& decoder, Instruction& out) {
-  Form form(in);
-  const Type type = form.type();
-  if (!form.complete() || !is_selectable(type)) return false;
-  if (in.operands.size() != 4) decoder.fail(in, "the number of operands is wrong");
-  const Width width = width_of(type);
-  out.a = read_source(in, decoder, in.operands[1], width, type);
-  out.b = read_source(in, decoder, in.operands[2], width, type);
-  Mask flip = 0;
-  out.c = read_predicate(in, decoder, in.operands[3], flip);
-  out.immediate = flip;
-  out.d = write_destination(in, decoder, in.operands[0], width);
-  out.run = width == Width::b16 ? select<std::uint16_t> : width == Width::b32 ? select<std::uint32_t> : select<std::uint64_t>;
-  return true;
-}
-
-// -0 is not negative; NaN selects b.
-template <bool Flush>
-bool is_not_negative(std::uint32_t c) {
-  return Single<Flush>::value(c) >= 0.0f;
-}
-
-struct SelectBySign {
-  template <class T>
-  static T f(T a, T b, std::int32_t c) {
-    return c >= 0 ? a : b;
-  }
-};
-template <bool Flush>
-struct SelectByFloat {
-  template <class T>
-  static T f(T a, T b, std::uint32_t c) {
-    return is_not_negative<Flush>(c) ? a : b;
-  }
-};
-
-bool decode_slct(const ptx::Instruction& in, Decoder& decoder, Instruction& out) {
-  Form form(in);
-  const bool flush = form.take("ftz");
-  const Type type = form.type(), condition = form.type();
-  if (!form.complete() || !is_selectable(type) || (condition != Type::s32 && condition != Type::f32) ||
-      (flush && condition != Type::f32))
-    return false;
-  if (in.operands.size() != 4) decoder.fail(in, "the number of operands is wrong");
-  const Width width = width_of(type);
-  out.a = read_source(in, decoder, in.operands[1], width, type);
-  out.b = read_source(in, decoder, in.operands[2], width, type);
-  out.c = read_source(in, decoder, in.operands[3], Width::b32, condition);
-  out.d = write_destination(in, decoder, in.operands[0], width);
-  out.run = condition == Type::s32 ? bits_handler<SelectBySign>(type)
-            : flush                ? bits_handler<SelectByFloat<true>>(type)
-                                   : bits_handler<SelectByFloat<false>>(type);
-  return true;
-}
-
 }  // namespace
 
 std::vector<OpcodeEntry> comparison_opcodes() {
-  return {{"setp", decode_setp}, {"set", decode_set}, {"selp", decode_selp}, {"slct", decode_slct}};
+  std::vector<OpcodeEntry> entries = selection_opcodes();
+  entries.push_back({"setp", decode_setp});
+  entries.push_back({"set", decode_set});
+  return entries;
 }
 
 }  // namespace sim

@@ -17,10 +17,11 @@ namespace sim {
 namespace lanes_detail {
 template <class T>
 constexpr auto lane_bits() {
-  std::array<T, sizeof(T) == 2 ? 16 : kLanes> bits{};
-  for (std::size_t lane = 0; lane < bits.size(); ++lane) bits[lane] = static_cast<T>(T{1} << lane);
+  std::array<T, kLanes> bits{};
+  for (std::size_t lane = 0; lane < kLanes; ++lane) bits[lane] = static_cast<T>(std::uint32_t{1} << (lane % (sizeof(T) * 8)));
   return bits;
 }
+/// Lane l has bit l, of 16 bits lane 16 + l too.
 template <class T>
 alignas(64) inline constexpr auto kLaneBits = lane_bits<T>();
 }  // namespace lanes_detail
@@ -29,16 +30,33 @@ alignas(64) inline constexpr auto kLaneBits = lane_bits<T>();
 template <class T>
 using Bits = std::make_unsigned_t<T>;
 
-/// out[l] = mask has l ? yes : no, for unsigned T of 16, 32 or 64 bits.
+/// on[l] = all ones where mask has lane l, else 0.
+[[gnu::always_inline]] inline void expand_mask(Mask mask, std::uint16_t* on) {
+#ifdef __AVX512BW__
+  _mm512_storeu_si512(on, _mm512_movm_epi16(mask));
+#else
+  for (int half = 0; half < 2; ++half) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(lanes_detail::kLaneBits<std::uint16_t>.data()));
+    const __m256i part = _mm256_set1_epi16(static_cast<std::int16_t>(mask >> 16 * half));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(on + 16 * half), _mm256_cmpeq_epi16(_mm256_and_si256(part, bits), bits));
+  }
+#endif
+}
+
+/// out[l] = mask has l ? yes(l) : no(l), for unsigned T of 16, 32 or 64 bits.
 template <class T, class Yes, class No>
 [[gnu::always_inline]] inline void select_lanes(Mask mask, T* out, Yes yes, No no) {
-  constexpr auto& kBits = lanes_detail::kLaneBits<T>;
-  for (int base = 0; base < kLanes; base += static_cast<int>(kBits.size())) {
-    const T part = static_cast<T>(mask >> base);
+  if constexpr (sizeof(T) == 2) {
+    alignas(64) T on[kLanes];
+    expand_mask(mask, on);
 #pragma GCC ivdep
-    for (int lane = 0; lane < static_cast<int>(kBits.size()); ++lane) {
-      const T on = static_cast<T>(part & kBits[lane]) != 0 ? static_cast<T>(~T{0}) : T{0};
-      out[base + lane] = static_cast<T>((yes(base + lane) & on) | (no(base + lane) & static_cast<T>(~on)));
+    for (int lane = 0; lane < kLanes; ++lane)
+      out[lane] = static_cast<T>((yes(lane) & on[lane]) | (no(lane) & static_cast<T>(~on[lane])));
+  } else {
+#pragma GCC ivdep
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const T on = (mask & lanes_detail::kLaneBits<T>[lane]) != 0 ? ~T{0} : T{0};
+      out[lane] = (yes(lane) & on) | (no(lane) & ~on);
     }
   }
 }

@@ -5,7 +5,7 @@
 
 #include "error.h"
 #include "isa/decoder.h"
-#include "tests/form_check.h"
+#include "tests/form_sweep.h"
 
 namespace sim::test {
 namespace {
@@ -117,8 +117,8 @@ bool combine(const std::string& combination, bool t, bool c) {
 
 class ComparisonTest : public testing::Test {
  protected:
-  static void TearDownTestSuite() { FormCounts::print(); }
-  void check(const FormCheck& form) { checker_(form); }
+  static void TearDownTestSuite() { SweepCounts::print(); }
+  void check(const InstructionForm& form) { sweep_(form); }
 
   // For each comparison of the type, .ftz or not, combination, and negation of its predicate.
   void each_form(const SourceType& type,
@@ -142,7 +142,7 @@ class ComparisonTest : public testing::Test {
     }
   }
 
-  FormChecker checker_{comparison_opcodes()};
+  FormSweep sweep_{comparison_opcodes()};
 };
 
 TEST_F(ComparisonTest, SetPredicate) {

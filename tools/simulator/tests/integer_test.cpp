@@ -3,7 +3,7 @@
 
 #include "error.h"
 #include "isa/decoder.h"
-#include "tests/form_check.h"
+#include "tests/form_sweep.h"
 
 namespace sim::test {
 namespace {
@@ -40,9 +40,9 @@ Wide clamp32(Wide value) {
 class IntegerTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {}
-  static void TearDownTestSuite() { FormCounts::print(); }
+  static void TearDownTestSuite() { SweepCounts::print(); }
 
-  void check(const FormCheck& form) { checker_(form); }
+  void check(const InstructionForm& form) { sweep_(form); }
 
   // All sources and the destination of one type; the reference sees numbers.
   void same(const std::string& opcode, const IntegerType& type, std::size_t sources,
@@ -53,7 +53,7 @@ class IntegerTest : public testing::Test {
            }});
   }
 
-  FormChecker checker_{integer_opcodes()};
+  FormSweep sweep_{integer_opcodes()};
 };
 
 TEST_F(IntegerTest, AddSubtract) {
@@ -410,8 +410,8 @@ class CarryTest : public IntegerTest {
   void chain(const std::string& text, const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
              std::uint64_t mask_bits,
              const std::function<std::vector<std::uint64_t>(const std::vector<std::uint64_t>&)>& reference) {
-    ++FormCounts::total().forms;
-    ++FormCounts::total().texts;
+    ++SweepCounts::total().forms;
+    ++SweepCounts::total().texts;
     std::mt19937_64 random(7);
     InstructionHarness harness(integer_opcodes(), text);
     const auto& edges = edges_of(mask_bits == 0xffffffff ? Sort::int32 : Sort::int64);
@@ -429,7 +429,7 @@ class CarryTest : public IntegerTest {
       for (const std::string& output : outputs) results.push_back(harness.get(output));
       for (std::size_t lane = 0; lane < kLanes; ++lane) {
         if ((mask >> lane & 1) == 0) continue;
-        ++FormCounts::total().cases;
+        ++SweepCounts::total().cases;
         std::vector<std::uint64_t> sources;
         for (const Lanes& value : values) sources.push_back(value[lane]);
         const std::vector<std::uint64_t> expected = reference(sources);
@@ -475,6 +475,15 @@ TEST_F(CarryTest, Addition) {
       chain(in_place, inputs, {r + "1", r + "5", r + "3", r + "14"}, mask_bits, expect(op == "sub"));
     }
   }
+}
+
+// ptxas makes one carry flag of both: a subtraction sets it where it does not borrow.
+TEST_F(CarryTest, AdditionAfterSubtraction) {
+  const std::uint64_t bits = 0xffffffff;
+  chain("sub.cc.u32 %r3, %r1, %r2; addc.u32 %r4, 0, 0;", {"%r1", "%r2"}, {"%r4"}, bits,
+        [](const std::vector<std::uint64_t>& s) { return std::vector<std::uint64_t>{s[0] >= s[1] ? 1u : 0u}; });
+  chain("add.cc.u32 %r3, %r1, %r2; subc.u32 %r4, 0, 0;", {"%r1", "%r2"}, {"%r4"}, bits,
+        [](const std::vector<std::uint64_t>& s) { return std::vector<std::uint64_t>{s[0] + s[1] > 0xffffffff ? 0u : ~0u}; });
 }
 
 TEST_F(CarryTest, MultiplyAdd) {

@@ -2,7 +2,7 @@
 #include "error.h"
 #include "isa/decoder.h"
 #include "machine/memory.h"
-#include "tests/form_check.h"
+#include "tests/form_sweep.h"
 
 namespace sim::test {
 namespace {
@@ -15,17 +15,17 @@ Lanes random_lanes(std::mt19937_64& random, std::uint64_t mask = ~std::uint64_t{
 
 class MoveTest : public testing::Test {
  protected:
-  static void TearDownTestSuite() { FormCounts::print(); }
+  static void TearDownTestSuite() { SweepCounts::print(); }
 
-  void check(const FormCheck& form) { checker_(form); }
+  void check(const InstructionForm& form) { sweep_(form); }
 
   // Runs `text` with random registers under a full and a partial mask; `reference` gets the lane's values of `inputs`, in their
   // order, and gives those of `outputs`.
   void moves(const std::string& text, const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
              const std::function<std::vector<std::uint64_t>(const std::vector<std::uint64_t>&)>& reference,
              const Environment& environment = {}) {
-    ++FormCounts::total().forms;
-    ++FormCounts::total().texts;
+    ++SweepCounts::total().forms;
+    ++SweepCounts::total().texts;
     InstructionHarness harness(move_opcodes(), text, environment);
     for (int round = 0; round < 40; ++round) {
       harness.scramble(random_);
@@ -36,7 +36,7 @@ class MoveTest : public testing::Test {
       for (const std::string& output : outputs) after.push_back(harness.get(output));
       for (std::size_t lane = 0; lane < kLanes; ++lane) {
         if ((mask >> lane & 1) == 0) continue;
-        ++FormCounts::total().cases;
+        ++SweepCounts::total().cases;
         std::vector<std::uint64_t> values;
         for (const Lanes& lanes : before) values.push_back(lanes[lane]);
         const std::vector<std::uint64_t> expected = reference(values);
@@ -46,7 +46,7 @@ class MoveTest : public testing::Test {
     }
   }
 
-  FormChecker checker_{move_opcodes()};
+  FormSweep sweep_{move_opcodes()};
   std::mt19937_64 random_{11};
 };
 
@@ -123,7 +123,7 @@ TEST_F(MoveTest, Wide) {
   InstructionHarness copy(move_opcodes(), "mov.b128 %rq1, %rq2;");
   InstructionHarness pack(move_opcodes(), "mov.b128 %rq1, {%rd1, %rd2};");
   InstructionHarness unpack(move_opcodes(), "mov.b128 {%rd1, %rd2}, %rq1;");
-  FormCounts::total().forms += 3;
+  SweepCounts::total().forms += 3;
   for (int round = 0; round < 40; ++round) {
     const Mask mask = round % 2 == 0 ? kAllLanes : static_cast<Mask>(random_());
     const Lanes low = random_lanes(random_), high = random_lanes(random_);
@@ -138,7 +138,7 @@ TEST_F(MoveTest, Wide) {
     unpack.run(mask);
     for (std::size_t lane = 0; lane < kLanes; ++lane) {
       if ((mask >> lane & 1) == 0) continue;
-      FormCounts::total().cases += 3;
+      SweepCounts::total().cases += 3;
       ASSERT_EQ(copy.get("%rq1")[lane], low[lane]);
       ASSERT_EQ(copy.get_high("%rq1")[lane], high[lane]);
       ASSERT_EQ(pack.get("%rq1")[lane], low[lane]);
@@ -236,7 +236,7 @@ TEST_F(MoveTest, Spaces) {
   for (const Window& window : kWindows) {
     const std::string name = window.name;
     InstructionHarness harness(move_opcodes(), "isspacep." + name + " %p1, %rd1;");
-    ++FormCounts::total().forms;
+    ++SweepCounts::total().forms;
     harness.set("%rd1", addresses);
     for (Mask mask : {kAllLanes, Mask{0x5a5a}}) {
       harness.scramble(random_);
@@ -244,7 +244,7 @@ TEST_F(MoveTest, Spaces) {
       harness.run(mask);
       for (std::size_t lane = 0; lane < 16; ++lane) {
         if ((mask >> lane & 1) == 0) continue;
-        ++FormCounts::total().cases;
+        ++SweepCounts::total().cases;
         const Address a = addresses[lane];
         const bool is_constant = a >= constant->base && a < constant->end;
         bool expected = within(a, window.base);
