@@ -1,6 +1,7 @@
-// The approximate instructions. PTX bounds their errors and leaves the rest to the hardware; here they come in two kinds: `rounded`, the exact result
-// rounded once, and `perturbed`, the exact result moved by a pseudo-random part of the bound (a hash of the operands and the seed) before it is rounded.
-// A kernel should pass with both. Zeros, infinities, NaNs and subnormals, given or resulting, are exact in either.
+// The approximate instructions. PTX bounds their errors and leaves the rest to the hardware; here they come in two kinds:
+// `rounded`, the exact result rounded once, and `perturbed`, the exact result moved by a pseudo-random part of the bound (a
+// hash of the operands and the seed) before it is rounded. A kernel should pass with both. Zeros, infinities, NaNs and
+// subnormals, given or resulting, are exact in either.
 #include <array>
 #include <bit>
 #include <cmath>
@@ -20,11 +21,12 @@ constexpr double kSlack = 1 - 0x1p-20;  // keeps the double-precision errors of 
 
 [[gnu::always_inline]] inline F64x4 abs_of(F64x4 x) { return as<F64x4>(as<U64x4>(x) & 0x7fffffffffffffff); }
 
-// What a unit in the last place of y is worth in f32, for normal y.
-[[gnu::always_inline]] inline F64x4 ulp_of(F64x4 y) { return as<F64x4>(as<U64x4>(y) & 0x7ff0000000000000) * 0x1p-23; }
+// What a unit in the last place of y is worth in f32, for normal y; the smaller one where the exact y may lie on either side of
+// a power of two.
+[[gnu::always_inline]] inline F64x4 ulp_of(F64x4 y) { return as<F64x4>((as<U64x4>(y) - 4096) & 0x7ff0000000000000) * 0x1p-23; }
 
-// Each function: its value in double precision and the bound of its error, both for finite operands; special operands are taken care of here or by
-// what the arithmetic does with them.
+// Each function: its value in double precision and the bound of its error, both for finite operands; special operands are taken
+// care of here or by what the arithmetic does with them.
 struct Reciprocal {
   [[gnu::always_inline]] static F64x4 value(F64x4 x, F64x4) { return 1 / x; }
   [[gnu::always_inline]] static F64x4 bound(F64x4, F64x4 y) { return ulp_of(y); }
@@ -63,7 +65,9 @@ struct Log2 {
     y = x < 0 ? elementary_detail::all(std::bit_cast<double>(0x7ff8000000000000)) : y;
     return x == HUGE_VAL ? x : y;
   }
-  [[gnu::always_inline]] static F64x4 bound(F64x4 x, F64x4 y) { return (x > 0.5) & (x < 2) ? elementary_detail::all(0x1p-22) : abs_of(y) * 0x1p-22; }
+  [[gnu::always_inline]] static F64x4 bound(F64x4 x, F64x4 y) {
+    return (x > 0.5) & (x < 2) ? elementary_detail::all(0x1p-22) : abs_of(y) * 0x1p-22;
+  }
 };
 
 // Beyond 100 pi the manual gives no bound; the error of the hardware's reduction grows with the argument.
@@ -77,8 +81,9 @@ struct Sine {
   [[gnu::always_inline]] static F64x4 bound(F64x4 x, F64x4) {
     constexpr double kTwoPi = 0x1.921fb54442d18p+2, kHundredPi = 0x1.3a28c59d5433bp+8;
     const F64x4 size = abs_of(x);
-    const F64x4 far = size > kHundredPi ? size * (0x1.3b2c47bff8329p-15 / kHundredPi) : elementary_detail::all(0x1.3b2c47bff8329p-15);  // 2^-14.7
-    const F64x4 bound = size > kTwoPi ? far : elementary_detail::all(0x1.6a09e667f3bcdp-21);                                       // 2^-20.5
+    const F64x4 far = size > kHundredPi ? size * (0x1.3b2c47bff8329p-15 / kHundredPi)
+                                        : elementary_detail::all(0x1.3b2c47bff8329p-15);      // 2^-14.7
+    const F64x4 bound = size > kTwoPi ? far : elementary_detail::all(0x1.6a09e667f3bcdp-21);  // 2^-20.5
     return bound > 1 ? elementary_detail::all(1) : bound;
   }
 };
@@ -135,42 +140,45 @@ void approximate_f32(Warp& w, const Instruction& in) {
   const float* a = w.at<const float>(in.a);
   const float* b = Operands == 2 ? w.at<const float>(in.b) : nullptr;
   const auto seed = static_cast<std::uint64_t>(in.immediate);
-  for_vectors<F32x8>(w.mask, w.at<float>(in.d), [=](int lane) __attribute__((always_inline)) {
-    F32x8 x = load<F32x8>(a + lane), z = Operands == 2 ? load<F32x8>(b + lane) : F32x8{} + 1;
-    if constexpr (Flush) x = flushed(x), z = flushed(z);
-    __m256i noise{};
-    if constexpr (Perturbed) noise = (__m256i)hash(as<U32x8>(x), as<U32x8>(z), seed);
-    const F32x4 low = evaluate<Function, Perturbed>(low_half(x), low_half(z), _mm256_castsi256_si128(noise));
-    const F32x4 high = evaluate<Function, Perturbed>(high_half(x), high_half(z), _mm256_extracti128_si256(noise, 1));
-    F32x8 r = joined(low, high);
-    if constexpr (Flush) r = flushed(r);
-    if constexpr (Operands == 1) r = x == x ? r : x;  // elementary functions do not pass NaN on
-    return canonical(r);
-  });
+  for_vectors<F32x8>(
+      w.mask, w.at<float>(in.d), [=](int lane) __attribute__((always_inline)) {
+        F32x8 x = load<F32x8>(a + lane), z = Operands == 2 ? load<F32x8>(b + lane) : F32x8{} + 1;
+        if constexpr (Flush) x = flushed(x), z = flushed(z);
+        __m256i noise{};
+        if constexpr (Perturbed) noise = (__m256i)hash(as<U32x8>(x), as<U32x8>(z), seed);
+        const F32x4 low = evaluate<Function, Perturbed>(low_half(x), low_half(z), _mm256_castsi256_si128(noise));
+        const F32x4 high = evaluate<Function, Perturbed>(high_half(x), high_half(z), _mm256_extracti128_si256(noise, 1));
+        F32x8 r = joined(low, high);
+        if constexpr (Flush) r = flushed(r);
+        if constexpr (Operands == 1) r = x == x ? r : x;  // elementary functions do not pass NaN on
+        return canonical(r);
+      });
 }
 
 // Correctly rounded quotients and roots in f32 itself.
 template <class Function, bool Flush>
 void rounded_f32(Warp& w, const Instruction& in) {
   const float* a = w.at<const float>(in.a);
-  for_vectors<F32x8>(w.mask, w.at<float>(in.d), [=](int lane) __attribute__((always_inline)) {
-    F32x8 x = load<F32x8>(a + lane);
-    if constexpr (Flush) x = flushed(x);
-    F32x8 r;
-    if constexpr (std::is_same_v<Function, Reciprocal>) {
-      r = 1 / x;
-    } else {
-      r = _mm256_sqrt_ps(x);
-    }
-    if constexpr (Flush) r = flushed(r);
-    return canonical(r);
-  });
+  for_vectors<F32x8>(
+      w.mask, w.at<float>(in.d), [=](int lane) __attribute__((always_inline)) {
+        F32x8 x = load<F32x8>(a + lane);
+        if constexpr (Flush) x = flushed(x);
+        F32x8 r{};
+        if constexpr (std::is_same_v<Function, Reciprocal>) {
+          r = 1 / x;
+        } else {
+          r = _mm256_sqrt_ps(x);
+        }
+        if constexpr (Flush) r = flushed(r);
+        return canonical(r);
+      });
 }
 
 template <class Function, int Operands>
 Handler handler_f32(bool flush, bool perturbed) {
   constexpr bool kDirect = std::is_same_v<Function, Reciprocal> || std::is_same_v<Function, SquareRoot>;
-  if (perturbed) return flush ? approximate_f32<Function, Operands, true, true> : approximate_f32<Function, Operands, false, true>;
+  if (perturbed)
+    return flush ? approximate_f32<Function, Operands, true, true> : approximate_f32<Function, Operands, false, true>;
   if constexpr (kDirect) {
     return flush ? rounded_f32<Function, true> : rounded_f32<Function, false>;
   } else {
@@ -178,7 +186,8 @@ Handler handler_f32(bool flush, bool perturbed) {
   }
 }
 
-// --- f64: rcp.approx.ftz.f64 and rsqrt.approx.ftz.f64 read and write the upper 32 bits only, "1.11.20"; rsqrt.approx.f64 is whole.
+// --- f64: rcp.approx.ftz.f64 and rsqrt.approx.ftz.f64 read and write the upper 32 bits only, "1.11.20"; rsqrt.approx.f64 is
+// whole.
 
 std::uint64_t hash(std::uint64_t x, std::uint64_t seed) {
   x ^= seed;
@@ -233,7 +242,7 @@ template <double (*F)(double, std::uint64_t)>
 void scalar_f64(Warp& w, const Instruction& in) {
   const double* a = w.at<const double>(in.a);
   for_vectors<F64x4>(w.mask, w.at<double>(in.d), [=](int lane) {
-    F64x4 r;
+    F64x4 r{};
     for (int n = 0; n < 4; ++n) r[n] = F(a[lane + n], static_cast<std::uint64_t>(in.immediate));
     return r;
   });
@@ -263,7 +272,8 @@ void fill(Table& table, bool perturbed, std::uint64_t seed) {
     const double y = IsTanh ? std::tanh(x) : std::exp2(x);
     std::uint16_t result = std::isnan(x) ? std::uint16_t{0x7fff} : narrow_once<Format>(y);
     if (kFlushes && (result & Format::kInfinity) == 0) result &= 0x8000;
-    const bool ordinary = std::isfinite(x) && std::abs(x) >= kSmallest && std::abs(y) >= kSmallest && (result & 0x7fff) < Format::kInfinity;
+    const bool ordinary =
+        std::isfinite(x) && std::abs(x) >= kSmallest && std::abs(y) >= kSmallest && (result & 0x7fff) < Format::kInfinity;
     if (perturbed && ordinary) {
       double bound = 0;
       if (std::is_same_v<Format, Half>) {
@@ -304,19 +314,21 @@ void look_up(Warp& w, const Instruction& in) {
   const auto* a = w.at<const std::uint16_t>(in.a);
   const auto* table = reinterpret_cast<const std::uint16_t*>(static_cast<std::uintptr_t>(in.immediate));
   for_halves<Packed>(w, in, [=](int at) {
-    U16x16 r;
+    U16x16 r{};
     for (int n = 0; n < 16; ++n) r[n] = table[a[at + n]];
     return r;
   });
 }
 
-bool decode_half_table(const ptx::Instruction& in, const FloatingForm& form, Instruction& out, bool perturbed, std::uint64_t seed) {
+bool decode_half_table(const ptx::Instruction& in, const FloatingForm& form, Instruction& out, bool perturbed,
+                       std::uint64_t seed) {
   using ptx::Type;
   const bool is_bfloat = form.type == Type::bf16 || form.type == Type::bf16x2;
   const bool is_tanh = in.opcode == "tanh";
   if (!is_tanh && in.opcode != "ex2") return false;
   if (form.has(kFlush) != (is_bfloat && !is_tanh)) return false;
-  out.immediate = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(table_of(is_bfloat, is_tanh, perturbed, seed).data()));
+  out.immediate =
+      static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(table_of(is_bfloat, is_tanh, perturbed, seed).data()));
   out.run = form.type == Type::f16x2 || form.type == Type::bf16x2 ? look_up<true> : look_up<false>;
   return true;
 }
@@ -336,7 +348,8 @@ bool decode_f64(const ptx::Instruction& in, const FloatingForm& form, Instructio
 
 Handler decode_f32(const ptx::Instruction& in, const FloatingForm& form, bool perturbed) {
   const bool flush = form.has(kFlush);
-  if (in.opcode == "div") return form.full ? handler_f32<Quotient<true>, 2>(flush, perturbed) : handler_f32<Quotient<false>, 2>(flush, perturbed);
+  if (in.opcode == "div")
+    return form.full ? handler_f32<Quotient<true>, 2>(flush, perturbed) : handler_f32<Quotient<false>, 2>(flush, perturbed);
   if (form.full) return nullptr;
   if (in.opcode == "rcp") return handler_f32<Reciprocal, 1>(flush, perturbed);
   if (in.opcode == "sqrt") return handler_f32<SquareRoot, 1>(flush, perturbed);
@@ -351,9 +364,10 @@ Handler decode_f32(const ptx::Instruction& in, const FloatingForm& form, bool pe
 
 }  // namespace
 
-bool decode_approximate(const ptx::Instruction& in, const FloatingForm& form, Decoder& decoder, Instruction& out, Approximation approximation,
-                        std::uint64_t seed) {
-  if (form.rounded || form.nan || form.xorsign || form.abs || (form.approx && form.full) || (form.flags & ~kFlush) != 0) return false;
+bool decode_approximate(const ptx::Instruction& in, const FloatingForm& form, Decoder& decoder, Instruction& out,
+                        Approximation approximation, std::uint64_t seed) {
+  if (form.rounded || form.nan || form.xorsign || form.abs || (form.approx && form.full) || (form.flags & ~kFlush) != 0)
+    return false;
   const bool perturbed = approximation == Approximation::perturbed;
   out.immediate = static_cast<std::int64_t>(seed);
   switch (form.type) {
@@ -364,10 +378,14 @@ bool decode_approximate(const ptx::Instruction& in, const FloatingForm& form, De
     case ptx::Type::f64:
       if (form.full || !decode_f64(in, form, out, perturbed)) return false;
       break;
-    case ptx::Type::f16: case ptx::Type::f16x2: case ptx::Type::bf16: case ptx::Type::bf16x2:
+    case ptx::Type::f16:
+    case ptx::Type::f16x2:
+    case ptx::Type::bf16:
+    case ptx::Type::bf16x2:
       if (form.full || !decode_half_table(in, form, out, perturbed, seed)) return false;
       break;
-    default: return false;
+    default:
+      return false;
   }
   floating_operands(in, decoder, out, form.type);
   return true;

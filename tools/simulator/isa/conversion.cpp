@@ -13,20 +13,26 @@ using ptx::Type;
 
 int bytes_of(Width width) { return width == Width::b16 ? 2 : width == Width::b32 ? 4 : 8; }
 
-// --- Integers. Without .sat a conversion keeps the low bits of the narrower type and extends them by its sign: T is that type, in a lane of From.
+// --- Integers. Without .sat a conversion keeps the low bits of the narrower type and extends them by its sign: T is that type,
+// in a lane of From.
 
 template <class T, class From, class To>
 void extend(Warp& w, const Instruction& in) {
   const From* a = w.at<const From>(in.a);
-  for_lanes(w.mask, w.at<To>(in.d), [=](int lane) __attribute__((always_inline)) { return static_cast<To>(static_cast<T>(a[lane])); });
+  for_lanes(
+      w.mask,
+      w.at<To>(in.d), [=](int lane) __attribute__((always_inline)) { return static_cast<To>(static_cast<T>(a[lane])); });
 }
 
 template <class T, class From>
 Handler extend_to(Width to) {
   switch (to) {
-    case Width::b16: return extend<T, From, std::uint16_t>;
-    case Width::b32: return extend<T, From, std::uint32_t>;
-    default: return extend<T, From, std::uint64_t>;
+    case Width::b16:
+      return extend<T, From, std::uint16_t>;
+    case Width::b32:
+      return extend<T, From, std::uint32_t>;
+    default:
+      return extend<T, From, std::uint64_t>;
   }
 }
 
@@ -39,20 +45,29 @@ Handler extend_from(Width from, Width to) {
     case Width::b32:
       if constexpr (sizeof(T) <= 4) return extend_to<T, std::uint32_t>(to);
       return nullptr;
-    default: return extend_to<T, std::uint64_t>(to);
+    default:
+      return extend_to<T, std::uint64_t>(to);
   }
 }
 
 Handler extend_handler(Type narrow, Width from, Width to) {
   switch (narrow) {
-    case Type::u8: return extend_from<std::uint8_t>(from, to);
-    case Type::s8: return extend_from<std::int8_t>(from, to);
-    case Type::u16: return extend_from<std::uint16_t>(from, to);
-    case Type::s16: return extend_from<std::int16_t>(from, to);
-    case Type::u32: return extend_from<std::uint32_t>(from, to);
-    case Type::s32: return extend_from<std::int32_t>(from, to);
-    case Type::u64: return extend_from<std::uint64_t>(from, to);
-    default: return extend_from<std::int64_t>(from, to);
+    case Type::u8:
+      return extend_from<std::uint8_t>(from, to);
+    case Type::s8:
+      return extend_from<std::int8_t>(from, to);
+    case Type::u16:
+      return extend_from<std::uint16_t>(from, to);
+    case Type::s16:
+      return extend_from<std::int16_t>(from, to);
+    case Type::u32:
+      return extend_from<std::uint32_t>(from, to);
+    case Type::s32:
+      return extend_from<std::int32_t>(from, to);
+    case Type::u64:
+      return extend_from<std::uint64_t>(from, to);
+    default:
+      return extend_from<std::int64_t>(from, to);
   }
 }
 
@@ -61,7 +76,8 @@ int integer_bytes(Type type) { return ptx::size_of(type); }
 // The bits of a type's value, extended to 64 by its sign.
 std::uint64_t extended(std::uint64_t bits, Type type) {
   const int shift = 64 - 8 * integer_bytes(type);
-  return is_signed(type) ? static_cast<std::uint64_t>(static_cast<std::int64_t>(bits << shift) >> shift) : bits << shift >> shift;
+  return is_signed(type) ? static_cast<std::uint64_t>(static_cast<std::int64_t>(bits << shift) >> shift)
+                         : bits << shift >> shift;
 }
 
 std::uint64_t read_lane(const std::byte* lanes, int lane, int bytes) {
@@ -100,8 +116,8 @@ bool decode_integer(const ConversionForm& form, Width from, Width to, Decoder& d
   // In a register wider than itself, a type is extended by its own sign, which is not always that of the narrower type.
   const bool extends_once = to_size <= from_size || !is_signed(form.from) || is_signed(form.to) || bytes_of(to) == to_size;
   if (form.has(kSaturate) || !extends_once) {
-    out.list = decoder.list({static_cast<Location>(form.from), static_cast<Location>(form.to), static_cast<Location>(bytes_of(from)),
-                             static_cast<Location>(bytes_of(to))});
+    out.list = decoder.list({static_cast<Location>(form.from), static_cast<Location>(form.to),
+                             static_cast<Location>(bytes_of(from)), static_cast<Location>(bytes_of(to))});
     out.run = convert_integer;
   } else {
     out.run = extend_handler(to_size <= from_size ? form.to : form.from, from, to);
@@ -111,10 +127,11 @@ bool decode_integer(const ConversionForm& form, Width from, Width to, Decoder& d
 
 // --- Registers wider than their types: the source is cut into a scratch register, the result extended out of another.
 
-// list: place and bytes of the real source, place and bytes of the real destination, the bytes of a and d, whether the result is signed.
+// list: place and bytes of the real source, place and bytes of the real destination, the bytes of a and d, whether the result
+// is signed.
 void through_narrow_registers(Warp& w, const Instruction& in) {
-  const int from_bytes = static_cast<int>(in.list[1]), to_bytes = static_cast<int>(in.list[3]), a_bytes = static_cast<int>(in.list[4]),
-            d_bytes = static_cast<int>(in.list[5]);
+  const int from_bytes = static_cast<int>(in.list[1]), to_bytes = static_cast<int>(in.list[3]),
+            a_bytes = static_cast<int>(in.list[4]), d_bytes = static_cast<int>(in.list[5]);
   for (int lane = 0; lane < kLanes; ++lane) {
     if ((w.mask >> lane & 1) == 0 || in.list[0] == in.a) continue;
     write_lane(w.at<std::byte>(in.a), lane, a_bytes, read_lane(w.at<std::byte>(in.list[0]), lane, from_bytes));
@@ -148,16 +165,24 @@ bool parse(const ptx::Instruction& in, ConversionForm& form) {
       if (modifier != kRoundings[r] && modifier != kIntegerRoundings[r]) continue;
       if (form.rounded || form.has(kToInteger)) return false;
       form.flags |= static_cast<std::uint8_t>(r);
-      if (modifier == kIntegerRoundings[r]) form.flags |= kToInteger;
-      else form.rounded = true;
+      if (modifier == kIntegerRoundings[r])
+        form.flags |= kToInteger;
+      else
+        form.rounded = true;
       known = true;
     }
-    if (modifier == "ftz") form.flags |= kFlush;
-    else if (modifier == "sat") form.flags |= kSaturate;
-    else if (modifier == "relu") form.flags |= kRelu;
-    else if (modifier == "satfinite") form.flags |= kSaturateFinite;
-    else if (modifier == "rna") form.away = true;
-    else if (!known) return false;
+    if (modifier == "ftz")
+      form.flags |= kFlush;
+    else if (modifier == "sat")
+      form.flags |= kSaturate;
+    else if (modifier == "relu")
+      form.flags |= kRelu;
+    else if (modifier == "satfinite")
+      form.flags |= kSaturateFinite;
+    else if (modifier == "rna")
+      form.away = true;
+    else if (!known)
+      return false;
   }
   return true;
 }
@@ -169,7 +194,8 @@ bool decode_cvt(const ptx::Instruction& in, Decoder& decoder, Instruction& out) 
   ConversionForm form;
   if (!parse(in, form)) return false;
   const bool from_integer = is_integer(form.from), to_integer = is_integer(form.to);
-  if ((!from_integer && !is_scalar_floating(form.from)) || (!to_integer && !is_scalar_floating(form.to)) || in.operands.size() != 2) {
+  if ((!from_integer && !is_scalar_floating(form.from)) || (!to_integer && !is_scalar_floating(form.to)) ||
+      in.operands.size() != 2) {
     return decode_packed(in, form, decoder, out);
   }
   if (form.away) return false;
@@ -206,8 +232,17 @@ bool decode_cvt(const ptx::Instruction& in, Decoder& decoder, Instruction& out) 
 
 bool is_integer(Type type) {
   switch (type) {
-    case Type::u8: case Type::s8: case Type::u16: case Type::s16: case Type::u32: case Type::s32: case Type::u64: case Type::s64: return true;
-    default: return false;
+    case Type::u8:
+    case Type::s8:
+    case Type::u16:
+    case Type::s16:
+    case Type::u32:
+    case Type::s32:
+    case Type::u64:
+    case Type::s64:
+      return true;
+    default:
+      return false;
   }
 }
 

@@ -4,12 +4,13 @@
 
 namespace sim {
 
-/// A cvt instruction. Handlers work on registers of the types' own widths (8-bit integers in 16); wider ones, which PTX allows, go through a wrapper.
+/// A cvt instruction. Handlers work on registers of the types' own widths (8-bit integers in 16); wider ones, which PTX allows,
+/// go through a wrapper.
 struct ConversionForm {
   ptx::Type to = ptx::Type::none, from = ptx::Type::none;
-  std::uint8_t flags = 0;          // see vectors.h; kToInteger: .rni .rzi .rmi .rpi
-  bool rounded = false;            // .rn .rz .rm .rp
-  bool away = false;               // .rna
+  std::uint8_t flags = 0;  // see vectors.h; kToInteger: .rni .rzi .rmi .rpi
+  bool rounded = false;    // .rn .rz .rm .rp
+  bool away = false;       // .rna
   bool has(std::uint8_t flag) const { return (flags & flag) != 0; }
 };
 

@@ -1,4 +1,5 @@
-// cvt with packed results or operands (f16x2, bf16x2, e4m3x2, e5m2x2), to tf32, and cvt.pack. Of two operands the first goes to the upper half.
+// cvt with packed results or operands (f16x2, bf16x2, e4m3x2, e5m2x2), to tf32, and cvt.pack. Of two operands the first goes to
+// the upper half.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -26,7 +27,8 @@ template <class Format>
 
 template <class Format>
 [[gnu::always_inline]] inline U32x8 narrow_lanes(F32x8 x, std::uint8_t flags) {
-  const U16x8 bits = canonical_half(narrow<Format>(clamped<Format>(x, flags), static_cast<Rounding>(flags & kRoundingBits)), Format::kInfinity);
+  const U16x8 bits = canonical_half(narrow<Format>(clamped<Format>(x, flags), static_cast<Rounding>(flags & kRoundingBits)),
+                                    Format::kInfinity);
   return as<U32x8>(I32x8(_mm256_cvtepu16_epi32((__m128i)bits)));
 }
 
@@ -35,9 +37,10 @@ void pack_halves(Warp& w, const Instruction& in) {
   const float* a = w.at<const float>(in.a);
   const float* b = w.at<const float>(in.b);
   const std::uint8_t flags = in.flags;
-  for_vectors<U32x8>(w.mask, w.at<std::uint32_t>(in.d), [=](int lane) __attribute__((always_inline)) {
-    return narrow_lanes<Format>(load<F32x8>(a + lane), flags) << 16 | narrow_lanes<Format>(load<F32x8>(b + lane), flags);
-  });
+  for_vectors<U32x8>(
+      w.mask, w.at<std::uint32_t>(in.d), [=](int lane) __attribute__((always_inline)) {
+        return narrow_lanes<Format>(load<F32x8>(a + lane), flags) << 16 | narrow_lanes<Format>(load<F32x8>(b + lane), flags);
+      });
 }
 
 // --- tf32: f32 without its last 13 bits. `more` is 1 for .rna, which rounds halves away from zero.
@@ -47,26 +50,28 @@ void to_tf32(Warp& w, const Instruction& in) {
   const std::uint8_t flags = in.flags;
   const bool away = in.more != 0;
   const bool nearest = static_cast<Rounding>(flags & kRoundingBits) == Rounding::nearest;
-  for_vectors<U32x8>(w.mask, w.at<std::uint32_t>(in.d), [=](int lane) __attribute__((always_inline)) {
-    F32x8 x = load<F32x8>(a + lane);
-    if ((flags & kRelu) != 0) x = rectified(x);
-    if ((flags & kSaturateFinite) != 0) {
-      const F32x8 limit = F32x8{} + 0x1.ffcp127F;
-      x = x > limit ? limit : x;
-      x = x < -limit ? -limit : x;
-    }
-    U32x8 bits = as<U32x8>(x);
-    if (away) {
-      bits += 0x1000;
-    } else if (nearest) {
-      bits += 0xfff + ((bits >> 13) & 1);
-    }
-    bits = magnitude(x) < HUGE_VALF ? bits & 0xffffe000 : as<U32x8>(x);
-    return x == x ? bits : U32x8{} + kNan32;
-  });
+  for_vectors<U32x8>(
+      w.mask, w.at<std::uint32_t>(in.d), [=](int lane) __attribute__((always_inline)) {
+        F32x8 x = load<F32x8>(a + lane);
+        if ((flags & kRelu) != 0) x = rectified(x);
+        if ((flags & kSaturateFinite) != 0) {
+          const F32x8 limit = F32x8{} + 0x1.ffcp127F;
+          x = x > limit ? limit : x;
+          x = x < -limit ? -limit : x;
+        }
+        U32x8 bits = as<U32x8>(x);
+        if (away) {
+          bits += 0x1000;
+        } else if (nearest) {
+          bits += 0xfff + ((bits >> 13) & 1);
+        }
+        bits = magnitude(x) < HUGE_VALF ? bits & 0xffffe000 : as<U32x8>(x);
+        return x == x ? bits : U32x8{} + kNan32;
+      });
 }
 
-// --- e4m3 and e5m2 (OCP 8-bit Floating Point Specification 1.0): rounded to nearest even, beyond the largest number to it, NaN to 0x7f.
+// --- e4m3 and e5m2 (OCP 8-bit Floating Point Specification 1.0): rounded to nearest even, beyond the largest number to it, NaN
+// to 0x7f.
 
 template <int Fraction, int Bias, std::uint32_t Largest>
 [[gnu::always_inline]] inline U32x8 narrow_to_eight(F32x8 x, bool relu) {
@@ -79,7 +84,8 @@ template <int Fraction, int Bias, std::uint32_t Largest>
   constexpr std::uint32_t kAlignedBits = Fraction == 3 ? 0x46800000 : 0x43000000;
   U32x8 bits = as<U32x8>(magnitude(x));
   bits = bits > Largest ? U32x8{} + Largest : bits;
-  const U32x8 normal = ((bits + ((std::uint32_t{1} << (kCut - 1)) - 1) + ((bits >> kCut) & 1)) >> kCut) - (std::uint32_t{127 - Bias} << Fraction);
+  const U32x8 normal = ((bits + ((std::uint32_t{1} << (kCut - 1)) - 1) + ((bits >> kCut) & 1)) >> kCut) -
+                       (std::uint32_t{127 - Bias} << Fraction);
   const U32x8 subnormal = as<U32x8>(as<F32x8>(bits) + kAligned) - kAlignedBits;
   const U32x8 code = (bits < kSmallestNormal ? subnormal : normal) | sign;
   return x == x ? code : U32x8{} + 0x7f;
@@ -98,7 +104,9 @@ struct E4m3 {
   }
 };
 struct E5m2 {
-  [[gnu::always_inline]] static U32x8 narrow(F32x8 x, bool relu) { return narrow_to_eight<2, 15, 0x47600000>(x, relu); }  // 57,344
+  [[gnu::always_inline]] static U32x8 narrow(F32x8 x, bool relu) {
+    return narrow_to_eight<2, 15, 0x47600000>(x, relu);
+  }  // 57,344
   static constexpr std::uint16_t widen(std::uint32_t code) {
     return (code & 0x7f) > 0x7c ? std::uint16_t{0x7fff} : static_cast<std::uint16_t>(code << 8);
   }
@@ -109,21 +117,24 @@ void pack_eights(Warp& w, const Instruction& in) {
   const float* a = w.at<const float>(in.a);
   const float* b = w.at<const float>(in.b);
   const bool relu = (in.flags & kRelu) != 0;
-  for_vectors<U16x8>(w.mask, w.at<std::uint16_t>(in.d), [=](int lane) __attribute__((always_inline)) {
-    const U32x8 codes = Format::narrow(load<F32x8>(a + lane), relu) << 8 | Format::narrow(load<F32x8>(b + lane), relu);
-    return __builtin_convertvector(codes, U16x8);
-  });
+  for_vectors<U16x8>(
+      w.mask, w.at<std::uint16_t>(in.d), [=](int lane) __attribute__((always_inline)) {
+        const U32x8 codes = Format::narrow(load<F32x8>(a + lane), relu) << 8 | Format::narrow(load<F32x8>(b + lane), relu);
+        return __builtin_convertvector(codes, U16x8);
+      });
 }
 
 template <class Format>
 void pack_eights_of_halves(Warp& w, const Instruction& in) {
   const auto* a = w.at<const std::uint32_t>(in.a);
   const bool relu = (in.flags & kRelu) != 0;
-  for_vectors<U16x8>(w.mask, w.at<std::uint16_t>(in.d), [=](int lane) __attribute__((always_inline)) {
-    const U32x8 pairs = load<U32x8>(a + lane);
-    const F32x8 low = Half::widen(__builtin_convertvector(pairs, U16x8)), high = Half::widen(__builtin_convertvector(pairs >> 16, U16x8));
-    return __builtin_convertvector(Format::narrow(high, relu) << 8 | Format::narrow(low, relu), U16x8);
-  });
+  for_vectors<U16x8>(
+      w.mask, w.at<std::uint16_t>(in.d), [=](int lane) __attribute__((always_inline)) {
+        const U32x8 pairs = load<U32x8>(a + lane);
+        const F32x8 low = Half::widen(__builtin_convertvector(pairs, U16x8)),
+                    high = Half::widen(__builtin_convertvector(pairs >> 16, U16x8));
+        return __builtin_convertvector(Format::narrow(high, relu) << 8 | Format::narrow(low, relu), U16x8);
+      });
 }
 
 template <class Format>
@@ -143,7 +154,7 @@ void unpack_eights(Warp& w, const Instruction& in) {
     return relu && (bits & 0x8000) != 0 ? 0 : bits;
   };
   for_vectors<U32x8>(w.mask, w.at<std::uint32_t>(in.d), [=](int lane) {
-    U32x8 r;
+    U32x8 r{};
     for (int n = 0; n < 8; ++n) r[n] = half(a[lane + n] >> 8U) << 16 | half(a[lane + n]);
     return r;
   });
@@ -160,7 +171,7 @@ void pack_integers(Warp& w, const Instruction& in) {
   const std::int32_t most = (1 << (bits - in.more)) - 1, least = in.more != 0 ? -most - 1 : 0;
   const std::uint32_t field = (std::uint32_t{1} << bits) - 1;
   for_vectors<U32x8>(w.mask, w.at<std::uint32_t>(in.d), [=](int lane) {
-    U32x8 r;
+    U32x8 r{};
     for (int n = 0; n < 8; ++n) {
       const std::uint32_t high = static_cast<std::uint32_t>(std::clamp(a[lane + n], least, most)) & field;
       const std::uint32_t low = static_cast<std::uint32_t>(std::clamp(b[lane + n], least, most)) & field;
@@ -190,7 +201,8 @@ void read_operands(const ptx::Instruction& in, Decoder& decoder, Instruction& ou
 bool decode_packed(const ptx::Instruction& in, const ConversionForm& form, Decoder& decoder, Instruction& out) {
   const Type from = form.from, to = form.to;
   const auto rounding = static_cast<Rounding>(form.flags & kRoundingBits);
-  const bool nearest = form.rounded && rounding == Rounding::nearest, nearest_or_zero = nearest || (form.rounded && rounding == Rounding::zero);
+  const bool nearest = form.rounded && rounding == Rounding::nearest,
+             nearest_or_zero = nearest || (form.rounded && rounding == Rounding::zero);
   const std::uint8_t clamps = kRelu | kSaturateFinite;
   if ((form.flags & ~(clamps | kRoundingBits)) != 0) return false;
   out.flags = form.flags;
@@ -232,8 +244,14 @@ bool decode_pack(const ptx::Instruction& in, Decoder& decoder, Instruction& out)
     std::uint8_t bits;
     bool is_signed;
   };
-  static constexpr std::array<Target, 8> kTargets = {
-      {{"u2", 2, false}, {"s2", 2, true}, {"u4", 4, false}, {"s4", 4, true}, {"u8", 8, false}, {"s8", 8, true}, {"u16", 16, false}, {"s16", 16, true}}};
+  static constexpr std::array<Target, 8> kTargets = {{{"u2", 2, false},
+                                                      {"s2", 2, true},
+                                                      {"u4", 4, false},
+                                                      {"s4", 4, true},
+                                                      {"u8", 8, false},
+                                                      {"s8", 8, true},
+                                                      {"u16", 16, false},
+                                                      {"s16", 16, true}}};
   const auto target = std::find_if(kTargets.begin(), kTargets.end(), [&](const Target& t) { return t.name == modifiers[2]; });
   if (target == kTargets.end() || (target->bits == 16) == three) return false;
   out.flags = target->bits;

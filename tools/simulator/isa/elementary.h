@@ -1,5 +1,6 @@
-// Elementary functions of f32 arguments in double precision, four at a time, with relative errors near 2^-50: rounded to f32 that is the correctly rounded
-// result but for one argument in about 2^26. Series rather than minimax polynomials: the arguments are reduced far enough.
+// Elementary functions of f32 arguments in double precision, four at a time, with relative errors near 2^-50: rounded to f32
+// that is the correctly rounded result but for one argument in about 2^26. Series rather than minimax polynomials: the
+// arguments are reduced far enough.
 #pragma once
 #include <cmath>
 
@@ -23,20 +24,9 @@ template <std::size_t N>
 }
 
 // (e^x - 1) / x for |x| <= ln 2 / 2: 1 / (k + 1)!
-inline constexpr double kExpm1[] = {1.0,
-                                    1.0 / 2,
-                                    1.0 / 6,
-                                    1.0 / 24,
-                                    1.0 / 120,
-                                    1.0 / 720,
-                                    1.0 / 5040,
-                                    1.0 / 40320,
-                                    1.0 / 362880,
-                                    1.0 / 3628800,
-                                    1.0 / 39916800,
-                                    1.0 / 479001600,
-                                    1.0 / 6227020800,
-                                    1.0 / 87178291200};
+inline constexpr double kExpm1[] = {
+    1.0,         1.0 / 2,      1.0 / 6,       1.0 / 24,       1.0 / 120,       1.0 / 720,        1.0 / 5040,
+    1.0 / 40320, 1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800, 1.0 / 87178291200};
 // atanh(s) / s in s^2
 inline constexpr double kAtanh[] = {1.0,      1.0 / 3,  1.0 / 5,  1.0 / 7,  1.0 / 9,  1.0 / 11, 1.0 / 13,
                                     1.0 / 15, 1.0 / 17, 1.0 / 19, 1.0 / 21, 1.0 / 23, 1.0 / 25};
@@ -71,6 +61,13 @@ struct Exponential {
   const F64x4 r = (x - (shifted - kRoundingShift)) * kLn2;
   const F64x4 scale = as<F64x4>((as<U64x4>(shifted) << 52) + 0x3ff0000000000000);
   return {scale, r * polynomial(r, kExpm1)};
+}
+
+template <bool Cosine>
+[[gnu::noinline]] F64x4 large_sine(F64x4 x) {
+  F64x4 r{};
+  for (int n = 0; n < 4; ++n) r[n] = Cosine ? std::cos(x[n]) : std::sin(x[n]);
+  return r;
 }
 }  // namespace elementary_detail
 
@@ -115,9 +112,7 @@ template <bool Cosine>
   constexpr double kTwoOverPi = 0x1.45f306dc9c883p-1, kHalfPiHigh = 0x1.921fb54442d18p+0, kHalfPiLow = 0x1.1a62633145c07p-54;
   const F64x4 size = as<F64x4>(as<U64x4>(x) & 0x7fffffffffffffff);
   if (_mm256_movemask_pd(_mm256_cmp_pd(size, all(0x1p20), _CMP_GT_OQ)) != 0) [[unlikely]] {
-    F64x4 r;
-    for (int n = 0; n < 4; ++n) r[n] = Cosine ? std::cos(x[n]) : std::sin(x[n]);
-    return r;
+    return elementary_detail::large_sine<Cosine>(x);
   }
   // x is a multiple of 2^-24 where n is not 0, and pi/2's high part one of 2^-52: the first step is exact.
   const F64x4 shifted = fused(x, all(kTwoOverPi), all(kRoundingShift));

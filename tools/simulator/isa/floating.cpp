@@ -1,5 +1,6 @@
-// f32 and f64 arithmetic as IEEE 754 and PTX define it: add sub mul fma mad div rcp sqrt with a rounding, abs neg min max copysign testp. NaNs: every f32
-// instruction gives 0x7fffffff; f64 ones pass on the payload of the first operand that is NaN, and give 0xfff8000000000000 when none is.
+// f32 and f64 arithmetic as IEEE 754 and PTX define it: add sub mul fma mad div rcp sqrt with a rounding, abs neg min max
+// copysign testp. NaNs: every f32 instruction gives 0x7fffffff; f64 ones pass on the payload of the first operand that is NaN,
+// and give 0xfff8000000000000 when none is.
 #include "isa/floating.h"
 
 #include <algorithm>
@@ -18,19 +19,27 @@ using Vector = std::conditional_t<sizeof(T) == 4, F32x8, F64x4>;
 
 struct Add {
   template <class V>
-  [[gnu::always_inline]] static V apply(V a, V b) { return a + b; }
+  [[gnu::always_inline]] static V apply(V a, V b) {
+    return a + b;
+  }
 };
 struct Subtract {
   template <class V>
-  [[gnu::always_inline]] static V apply(V a, V b) { return a - b; }
+  [[gnu::always_inline]] static V apply(V a, V b) {
+    return a - b;
+  }
 };
 struct Multiply {
   template <class V>
-  [[gnu::always_inline]] static V apply(V a, V b) { return a * b; }
+  [[gnu::always_inline]] static V apply(V a, V b) {
+    return a * b;
+  }
 };
 struct Divide {
   template <class V>
-  [[gnu::always_inline]] static V apply(V a, V b) { return a / b; }
+  [[gnu::always_inline]] static V apply(V a, V b) {
+    return a / b;
+  }
 };
 struct FusedMultiplyAdd {
   [[gnu::always_inline]] static F32x8 apply(F32x8 a, F32x8 b, F32x8 c) { return _mm256_fmadd_ps(a, b, c); }
@@ -38,7 +47,9 @@ struct FusedMultiplyAdd {
 };
 struct Reciprocal {
   template <class V>
-  [[gnu::always_inline]] static V apply(V a) { return 1 / a; }
+  [[gnu::always_inline]] static V apply(V a) {
+    return 1 / a;
+  }
 };
 struct SquareRoot {
   [[gnu::always_inline]] static F32x8 apply(F32x8 a) { return _mm256_sqrt_ps(a); }
@@ -49,11 +60,12 @@ template <class Op, class T, bool Saturate = false>
 void unary(Warp& w, const Instruction& in) {
   using V = Vector<T>;
   const T* a = w.at<const T>(in.a);
-  for_vectors<V>(w.mask, w.at<T>(in.d), [=](int lane) __attribute__((always_inline)) {
-    const V r = Op::apply(load<V>(a + lane));
-    if constexpr (std::is_same_v<T, float>) return canonical(r);
-    return r;
-  });
+  for_vectors<V>(
+      w.mask, w.at<T>(in.d), [=](int lane) __attribute__((always_inline)) {
+        const V r = Op::apply(load<V>(a + lane));
+        if constexpr (std::is_same_v<T, float>) return canonical(r);
+        return r;
+      });
 }
 
 template <class Op, class T, bool Saturate>
@@ -61,16 +73,17 @@ void binary(Warp& w, const Instruction& in) {
   using V = Vector<T>;
   const T* a = w.at<const T>(in.a);
   const T* b = w.at<const T>(in.b);
-  for_vectors<V>(w.mask, w.at<T>(in.d), [=](int lane) __attribute__((always_inline)) {
-    const V x = load<V>(a + lane);
-    const V r = Op::apply(x, load<V>(b + lane));
-    if constexpr (Saturate) return saturated(r);
-    if constexpr (std::is_same_v<T, float>) {
-      return canonical(r);
-    } else {
-      return first_nan(x, r);
-    }
-  });
+  for_vectors<V>(
+      w.mask, w.at<T>(in.d), [=](int lane) __attribute__((always_inline)) {
+        const V x = load<V>(a + lane);
+        const V r = Op::apply(x, load<V>(b + lane));
+        if constexpr (Saturate) return saturated(r);
+        if constexpr (std::is_same_v<T, float>) {
+          return canonical(r);
+        } else {
+          return first_nan(x, r);
+        }
+      });
 }
 
 template <class T, bool Saturate>
@@ -79,16 +92,17 @@ void fused(Warp& w, const Instruction& in) {
   const T* a = w.at<const T>(in.a);
   const T* b = w.at<const T>(in.b);
   const T* c = w.at<const T>(in.c);
-  for_vectors<V>(w.mask, w.at<T>(in.d), [=](int lane) __attribute__((always_inline)) {
-    const V x = load<V>(a + lane), y = load<V>(b + lane);
-    const V r = FusedMultiplyAdd::apply(x, y, load<V>(c + lane));
-    if constexpr (Saturate) return saturated(r);
-    if constexpr (std::is_same_v<T, float>) {
-      return canonical(r);
-    } else {
-      return first_nan(x, first_nan(y, r));
-    }
-  });
+  for_vectors<V>(
+      w.mask, w.at<T>(in.d), [=](int lane) __attribute__((always_inline)) {
+        const V x = load<V>(a + lane), y = load<V>(b + lane);
+        const V r = FusedMultiplyAdd::apply(x, y, load<V>(c + lane));
+        if constexpr (Saturate) return saturated(r);
+        if constexpr (std::is_same_v<T, float>) {
+          return canonical(r);
+        } else {
+          return first_nan(x, first_nan(y, r));
+        }
+      });
 }
 
 template <class Op, class T>
@@ -114,9 +128,10 @@ template <bool Max>
 void extreme_f32(Warp& w, const Instruction& in) {
   const float* a = w.at<const float>(in.a);
   const float* b = w.at<const float>(in.b);
-  for_vectors<F32x8>(w.mask, w.at<float>(in.d), [=](int lane) __attribute__((always_inline)) {
-    return canonical(extreme<Max>(load<F32x8>(a + lane), load<F32x8>(b + lane)));
-  });
+  for_vectors<F32x8>(
+      w.mask, w.at<float>(in.d), [=](int lane) __attribute__((always_inline)) {
+        return canonical(extreme<Max>(load<F32x8>(a + lane), load<F32x8>(b + lane)));
+      });
 }
 
 // The same with .ftz, .NaN, .xorsign.abs, .abs or three operands.
@@ -126,26 +141,27 @@ void extreme_f32_modified(Warp& w, const Instruction& in) {
   const float* b = w.at<const float>(in.b);
   const float* c = in.c == kNowhere ? nullptr : w.at<const float>(in.c);
   const std::uint8_t flags = in.flags;
-  for_vectors<F32x8>(w.mask, w.at<float>(in.d), [=](int lane) __attribute__((always_inline)) {
-    auto operand = [=](const float* from) __attribute__((always_inline)) {
-      const F32x8 x = load<F32x8>(from + lane);
-      return (flags & kFlush) != 0 ? flushed(x) : x;
-    };
-    const bool absolute = (flags & (kXorsignAbs | kAbs)) != 0;
-    F32x8 x = operand(a), y = operand(b);
-    const U32x8 signs = (as<U32x8>(x) ^ as<U32x8>(y)) & 0x80000000;
-    if (absolute) x = magnitude(x), y = magnitude(y);
-    F32x8 r = extreme<Max>(x, y);
-    I32x8 numbers = (x == x) & (y == y);
-    if (c != nullptr) {
-      const F32x8 z = absolute ? magnitude(operand(c)) : operand(c);
-      r = extreme<Max>(r, z);
-      numbers &= z == z;
-    }
-    if ((flags & kXorsignAbs) != 0) r = as<F32x8>(as<U32x8>(r) | signs);
-    if constexpr (Nan) return numbers ? r : as<F32x8>(U32x8{} + kNan32);
-    return canonical(r);
-  });
+  for_vectors<F32x8>(
+      w.mask, w.at<float>(in.d), [=](int lane) __attribute__((always_inline)) {
+        auto operand = [=](const float* from) __attribute__((always_inline)) {
+          const F32x8 x = load<F32x8>(from + lane);
+          return (flags & kFlush) != 0 ? flushed(x) : x;
+        };
+        const bool absolute = (flags & (kXorsignAbs | kAbs)) != 0;
+        F32x8 x = operand(a), y = operand(b);
+        const U32x8 signs = (as<U32x8>(x) ^ as<U32x8>(y)) & 0x80000000;
+        if (absolute) x = magnitude(x), y = magnitude(y);
+        F32x8 r = extreme<Max>(x, y);
+        I32x8 numbers = (x == x) & (y == y);
+        if (c != nullptr) {
+          const F32x8 z = absolute ? magnitude(operand(c)) : operand(c);
+          r = extreme<Max>(r, z);
+          numbers &= z == z;
+        }
+        if ((flags & kXorsignAbs) != 0) r = as<F32x8>(as<U32x8>(r) | signs);
+        if constexpr (Nan) return numbers ? r : as<F32x8>(U32x8{} + kNan32);
+        return canonical(r);
+      });
 }
 
 // Two NaNs give the second, quiet: so does the sequence that ptxas makes of it.
@@ -153,34 +169,37 @@ template <bool Max>
 void extreme_f64(Warp& w, const Instruction& in) {
   const double* a = w.at<const double>(in.a);
   const double* b = w.at<const double>(in.b);
-  for_vectors<F64x4>(w.mask, w.at<double>(in.d), [=](int lane) __attribute__((always_inline)) {
-    const F64x4 x = load<F64x4>(a + lane), y = load<F64x4>(b + lane);
-    const F64x4 r = Max ? _mm256_max_pd(x, y) : _mm256_min_pd(x, y);
-    const U64x4 equal = Max ? as<U64x4>(x) & as<U64x4>(y) : as<U64x4>(x) | as<U64x4>(y);
-    const F64x4 ordered = x == y ? as<F64x4>(equal) : r;
-    const F64x4 number = x == x ? x : quiet(y);
-    return y == y ? ordered : number;
-  });
+  for_vectors<F64x4>(
+      w.mask, w.at<double>(in.d), [=](int lane) __attribute__((always_inline)) {
+        const F64x4 x = load<F64x4>(a + lane), y = load<F64x4>(b + lane);
+        const F64x4 r = Max ? _mm256_max_pd(x, y) : _mm256_min_pd(x, y);
+        const U64x4 equal = Max ? as<U64x4>(x) & as<U64x4>(y) : as<U64x4>(x) | as<U64x4>(y);
+        const F64x4 ordered = x == y ? as<F64x4>(equal) : r;
+        const F64x4 number = x == x ? x : quiet(y);
+        return y == y ? ordered : number;
+      });
 }
 
 template <bool Negate>
 void sign_f32(Warp& w, const Instruction& in) {
   const float* a = w.at<const float>(in.a);
   const bool flush = (in.flags & kFlush) != 0;
-  for_vectors<F32x8>(w.mask, w.at<float>(in.d), [=](int lane) __attribute__((always_inline)) {
-    const F32x8 x = flush ? flushed(load<F32x8>(a + lane)) : load<F32x8>(a + lane);
-    return canonical(Negate ? as<F32x8>(as<U32x8>(x) ^ 0x80000000) : magnitude(x));
-  });
+  for_vectors<F32x8>(
+      w.mask, w.at<float>(in.d), [=](int lane) __attribute__((always_inline)) {
+        const F32x8 x = flush ? flushed(load<F32x8>(a + lane)) : load<F32x8>(a + lane);
+        return canonical(Negate ? as<F32x8>(as<U32x8>(x) ^ 0x80000000) : magnitude(x));
+      });
 }
 
 template <bool Negate>
 void sign_f64(Warp& w, const Instruction& in) {
   const auto* a = w.at<const unsigned long long>(in.a);
   constexpr unsigned long long kSign = 0x8000000000000000;
-  for_vectors<U64x4>(w.mask, w.at<unsigned long long>(in.d), [=](int lane) __attribute__((always_inline)) {
-    const U64x4 x = load<U64x4>(a + lane);
-    return Negate ? x ^ kSign : x & ~kSign;
-  });
+  for_vectors<U64x4>(
+      w.mask, w.at<unsigned long long>(in.d), [=](int lane) __attribute__((always_inline)) {
+        const U64x4 x = load<U64x4>(a + lane);
+        return Negate ? x ^ kSign : x & ~kSign;
+      });
 }
 
 // The sign of a and the magnitude of b.
@@ -189,9 +208,10 @@ void copy_sign(Warp& w, const Instruction& in) {
   const T* a = w.at<const T>(in.a);
   const T* b = w.at<const T>(in.b);
   constexpr T kSign = T{1} << (sizeof(T) * 8 - 1);
-  for_vectors<U>(w.mask, w.at<T>(in.d), [=](int lane) __attribute__((always_inline)) {
-    return (load<U>(a + lane) & kSign) | (load<U>(b + lane) & ~kSign);
-  });
+  for_vectors<U>(
+      w.mask, w.at<T>(in.d), [=](int lane) __attribute__((always_inline)) {
+        return (load<U>(a + lane) & kSign) | (load<U>(b + lane) & ~kSign);
+      });
 }
 
 enum class Property : std::uint8_t { finite, infinite, number, notanumber, normal, subnormal };
@@ -209,12 +229,24 @@ void test_property(Warp& w, const Instruction& in) {
     const bool subnormal = x != 0 && x < kSmallestNormal;
     bool holds = false;
     switch (static_cast<Property>(in.flags)) {
-      case Property::finite: holds = x < kInfinity; break;
-      case Property::infinite: holds = x == kInfinity; break;
-      case Property::number: holds = x <= kInfinity; break;
-      case Property::notanumber: holds = x > kInfinity; break;
-      case Property::normal: holds = x < kInfinity && !subnormal; break;  // zeros count as normal
-      case Property::subnormal: holds = subnormal; break;
+      case Property::finite:
+        holds = x < kInfinity;
+        break;
+      case Property::infinite:
+        holds = x == kInfinity;
+        break;
+      case Property::number:
+        holds = x <= kInfinity;
+        break;
+      case Property::notanumber:
+        holds = x > kInfinity;
+        break;
+      case Property::normal:
+        holds = x < kInfinity && !subnormal;
+        break;  // zeros count as normal
+      case Property::subnormal:
+        holds = subnormal;
+        break;
     }
     result |= Mask{holds} << lane;
   }
@@ -239,7 +271,8 @@ bool decode_arithmetic(const ptx::Instruction& in, Decoder& decoder, Instruction
   if (!is_f64 && form.type != ptx::Type::f32) return false;
   const bool is_sum = in.opcode == "add" || in.opcode == "sub" || in.opcode == "mul";
   const bool is_fused = in.opcode == "fma" || in.opcode == "mad";
-  if (form.has(kRelu) || (!form.rounded && !is_sum) || (is_f64 && form.has(kFlush)) || (form.has(kSaturate) && (is_f64 || !(is_sum || is_fused)))) {
+  if (form.has(kRelu) || (!form.rounded && !is_sum) || (is_f64 && form.has(kFlush)) ||
+      (form.has(kSaturate) && (is_f64 || !(is_sum || is_fused)))) {
     return false;
   }
   floating_operands(in, decoder, out, form.type);
@@ -251,12 +284,15 @@ bool decode_arithmetic(const ptx::Instruction& in, Decoder& decoder, Instruction
 // rsqrt sin cos lg2 ex2 tanh: there is nothing but .approx.
 bool decode_elementary(const ptx::Instruction& in, Decoder& decoder, Instruction& out) {
   FloatingForm form;
-  return floating_form(in, form) && form.approx && decode_approximate(in, form, decoder, out, options().approximation, options().seed);
+  return floating_form(in, form) && form.approx &&
+         decode_approximate(in, form, decoder, out, options().approximation, options().seed);
 }
 
 bool decode_extreme(const ptx::Instruction& in, Decoder& decoder, Instruction& out) {
   FloatingForm form;
-  if (!floating_form(in, form) || form.rounded || form.approx || form.full || (form.flags & ~kFlush) != 0 || (form.xorsign && !form.abs)) return false;
+  if (!floating_form(in, form) || form.rounded || form.approx || form.full || (form.flags & ~kFlush) != 0 ||
+      (form.xorsign && !form.abs))
+    return false;
   if (is_half(form.type)) return decode_half(in, form, decoder, out);
   const bool max = in.opcode == "max";
   const bool three = in.operands.size() == 4;
@@ -281,7 +317,8 @@ bool decode_extreme(const ptx::Instruction& in, Decoder& decoder, Instruction& o
 
 bool decode_sign(const ptx::Instruction& in, Decoder& decoder, Instruction& out) {
   FloatingForm form;
-  if (!floating_form(in, form) || form.rounded || form.approx || form.nan || form.abs || (form.flags & ~kFlush) != 0) return false;
+  if (!floating_form(in, form) || form.rounded || form.approx || form.nan || form.abs || (form.flags & ~kFlush) != 0)
+    return false;
   if (is_half(form.type)) return decode_half(in, form, decoder, out);
   const bool is_f64 = form.type == ptx::Type::f64;
   if ((!is_f64 && form.type != ptx::Type::f32) || (is_f64 && form.flags != 0)) return false;
@@ -328,20 +365,34 @@ bool floating_form(const ptx::Instruction& in, FloatingForm& form) {
       form.rounded = true;
       form.flags |= static_cast<std::uint8_t>(to);
     };
-    if (modifier == "rn") rounding(Rounding::nearest);
-    else if (modifier == "rz") rounding(Rounding::zero);
-    else if (modifier == "rm") rounding(Rounding::down);
-    else if (modifier == "rp") rounding(Rounding::up);
-    else if (modifier == "ftz") form.flags |= kFlush;
-    else if (modifier == "sat") form.flags |= kSaturate;
-    else if (modifier == "relu") form.flags |= kRelu;
-    else if (modifier == "satfinite") form.flags |= kSaturateFinite;
-    else if (modifier == "approx") form.approx = true;
-    else if (modifier == "full") form.full = true;
-    else if (modifier == "NaN") form.nan = true;
-    else if (modifier == "xorsign") form.xorsign = true;
-    else if (modifier == "abs") form.abs = true;
-    else return false;
+    if (modifier == "rn")
+      rounding(Rounding::nearest);
+    else if (modifier == "rz")
+      rounding(Rounding::zero);
+    else if (modifier == "rm")
+      rounding(Rounding::down);
+    else if (modifier == "rp")
+      rounding(Rounding::up);
+    else if (modifier == "ftz")
+      form.flags |= kFlush;
+    else if (modifier == "sat")
+      form.flags |= kSaturate;
+    else if (modifier == "relu")
+      form.flags |= kRelu;
+    else if (modifier == "satfinite")
+      form.flags |= kSaturateFinite;
+    else if (modifier == "approx")
+      form.approx = true;
+    else if (modifier == "full")
+      form.full = true;
+    else if (modifier == "NaN")
+      form.nan = true;
+    else if (modifier == "xorsign")
+      form.xorsign = true;
+    else if (modifier == "abs")
+      form.abs = true;
+    else
+      return false;
   }
   return true;
 }
@@ -351,7 +402,8 @@ void floating_operands(const ptx::Instruction& in, Decoder& decoder, Instruction
   const Width width = width_of(type);
   const std::size_t count = in.operands.size();
   std::size_t expected = in.opcode == "fma" || in.opcode == "mad" ? 4 : 3;
-  static constexpr std::array<std::string_view, 10> kUnary = {"rcp", "sqrt", "rsqrt", "sin", "cos", "lg2", "ex2", "tanh", "abs", "neg"};
+  static constexpr std::array<std::string_view, 10> kUnary = {"rcp", "sqrt", "rsqrt", "sin", "cos",
+                                                              "lg2", "ex2",  "tanh",  "abs", "neg"};
   if (std::find(kUnary.begin(), kUnary.end(), in.opcode) != kUnary.end()) expected = 2;
   const bool may_have_three = in.opcode == "min" || in.opcode == "max";
   if (count != expected && !(may_have_three && count == 4)) decoder.fail(in, "the number of operands is wrong");
@@ -368,11 +420,11 @@ void floating_operands(const ptx::Instruction& in, Decoder& decoder, Instruction
 
 std::vector<OpcodeEntry> floating_opcodes() {
   return {
-      {"add", decode_arithmetic},   {"sub", decode_arithmetic},   {"mul", decode_arithmetic}, {"fma", decode_arithmetic},
-      {"mad", decode_arithmetic},   {"div", decode_arithmetic},   {"rcp", decode_arithmetic}, {"sqrt", decode_arithmetic},
-      {"rsqrt", decode_elementary}, {"sin", decode_elementary},   {"cos", decode_elementary}, {"lg2", decode_elementary},
-      {"ex2", decode_elementary},   {"tanh", decode_elementary},  {"min", decode_extreme},    {"max", decode_extreme},
-      {"abs", decode_sign},         {"neg", decode_sign},         {"copysign", decode_copysign}, {"testp", decode_testp},
+      {"add", decode_arithmetic},   {"sub", decode_arithmetic},  {"mul", decode_arithmetic},    {"fma", decode_arithmetic},
+      {"mad", decode_arithmetic},   {"div", decode_arithmetic},  {"rcp", decode_arithmetic},    {"sqrt", decode_arithmetic},
+      {"rsqrt", decode_elementary}, {"sin", decode_elementary},  {"cos", decode_elementary},    {"lg2", decode_elementary},
+      {"ex2", decode_elementary},   {"tanh", decode_elementary}, {"min", decode_extreme},       {"max", decode_extreme},
+      {"abs", decode_sign},         {"neg", decode_sign},        {"copysign", decode_copysign}, {"testp", decode_testp},
   };
 }
 

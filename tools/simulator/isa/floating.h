@@ -8,7 +8,8 @@
 
 namespace sim {
 
-/// The modifiers of a floating-point instruction: `flags` holds rounding, .ftz, .sat, .relu and .satfinite as handlers want them.
+/// The modifiers of a floating-point instruction: `flags` holds rounding, .ftz, .sat, .relu and .satfinite as handlers want
+/// them.
 struct FloatingForm {
   ptx::Type type = ptx::Type::none;  // the last modifier
   std::uint8_t flags = 0;
@@ -28,7 +29,7 @@ void floating_operands(const ptx::Instruction& in, Decoder& decoder, Instruction
 bool decode_half(const ptx::Instruction& in, const FloatingForm& form, Decoder& decoder, Instruction& out);
 
 /// Of approximate.cpp: every instruction with .approx or .full.
-bool decode_approximate(const ptx::Instruction& in, const FloatingForm& form, Decoder& decoder, Instruction& out, Approximation approximation,
-                        std::uint64_t seed);
+bool decode_approximate(const ptx::Instruction& in, const FloatingForm& form, Decoder& decoder, Instruction& out,
+                        Approximation approximation, std::uint64_t seed);
 
 }  // namespace sim

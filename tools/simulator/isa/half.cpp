@@ -1,5 +1,6 @@
-// Arithmetic of f16 and bf16, one a register or packed in pairs: add sub mul fma, min max, abs neg. Each operation rounds once: sums and products of two
-// halves survive f32's rounding (24 >= 2 p + 2 bits; products are exact), fused ones are summed to odd.
+// Arithmetic of f16 and bf16, one a register or packed in pairs: add sub mul fma, min max, abs neg. Each operation rounds once:
+// sums and products of two halves survive f32's rounding (24 >= 2 p + 2 bits; products are exact), fused ones are summed to
+// odd.
 #include "isa/half.h"
 
 #include "isa/floating.h"
@@ -12,15 +13,21 @@ constexpr float kHalfTiny = 0x1.ffep-15F;
 
 struct Add {
   template <class Format>
-  [[gnu::always_inline]] static F32x8 apply(F32x8 a, F32x8 b, F32x8) { return a + b; }
+  [[gnu::always_inline]] static F32x8 apply(F32x8 a, F32x8 b, F32x8) {
+    return a + b;
+  }
 };
 struct Subtract {
   template <class Format>
-  [[gnu::always_inline]] static F32x8 apply(F32x8 a, F32x8 b, F32x8) { return a - b; }
+  [[gnu::always_inline]] static F32x8 apply(F32x8 a, F32x8 b, F32x8) {
+    return a - b;
+  }
 };
 struct Multiply {
   template <class Format>
-  [[gnu::always_inline]] static F32x8 apply(F32x8 a, F32x8 b, F32x8) { return a * b; }
+  [[gnu::always_inline]] static F32x8 apply(F32x8 a, F32x8 b, F32x8) {
+    return a * b;
+  }
 };
 
 [[gnu::noinline]] F32x8 fused_through_double(F32x8 a, F32x8 b, F32x8 c) {
@@ -61,18 +68,21 @@ void arithmetic(Warp& w, const Instruction& in) {
   const auto* b = w.at<const std::uint16_t>(in.b);
   const auto* c = Operands == 3 ? w.at<const std::uint16_t>(in.c) : nullptr;
   const std::uint8_t flags = in.flags;
-  for_halves<Packed>(w, in, [=](int at) __attribute__((always_inline)) {
-    auto operand = [=](const std::uint16_t* from) __attribute__((always_inline)) {
-      const U16x16 x = load<U16x16>(from + at);
-      if constexpr (Modified) return (flags & kFlush) != 0 ? flushed_half(x) : x;
-      return x;
-    };
-    const U16x16 x = operand(a), y = operand(b), z = Operands == 3 ? operand(c) : U16x16{};
-    const F32x8 low = Op::template apply<Format>(Format::widen(low_half(x)), Format::widen(low_half(y)), Format::widen(low_half(z)));
-    const F32x8 high = Op::template apply<Format>(Format::widen(high_half(x)), Format::widen(high_half(y)), Format::widen(high_half(z)));
-    const U16x16 bits = joined(finish<Format, Modified>(low, flags), finish<Format, Modified>(high, flags));
-    return canonical_half(bits, Format::kInfinity);
-  });
+  for_halves<Packed>(
+      w, in, [=](int at) __attribute__((always_inline)) {
+        auto operand = [=](const std::uint16_t* from) __attribute__((always_inline)) {
+          const U16x16 x = load<U16x16>(from + at);
+          if constexpr (Modified) return (flags & kFlush) != 0 ? flushed_half(x) : x;
+          return x;
+        };
+        const U16x16 x = operand(a), y = operand(b), z = Operands == 3 ? operand(c) : U16x16{};
+        const F32x8 low =
+            Op::template apply<Format>(Format::widen(low_half(x)), Format::widen(low_half(y)), Format::widen(low_half(z)));
+        const F32x8 high =
+            Op::template apply<Format>(Format::widen(high_half(x)), Format::widen(high_half(y)), Format::widen(high_half(z)));
+        const U16x16 bits = joined(finish<Format, Modified>(low, flags), finish<Format, Modified>(high, flags));
+        return canonical_half(bits, Format::kInfinity);
+      });
 }
 
 template <class Format, bool Max, bool Packed>
@@ -82,50 +92,56 @@ void extreme_half(Warp& w, const Instruction& in) {
   const auto* c = in.c == kNowhere ? nullptr : w.at<const std::uint16_t>(in.c);
   const std::uint8_t flags = in.flags;
   const bool nan = in.more != 0;
-  for_halves<Packed>(w, in, [=](int at) __attribute__((always_inline)) {
-    const bool absolute = (flags & (kXorsignAbs | kAbs)) != 0;
-    U16x16 signs{};
-    U16x16 any_nan{};
-    auto operand = [&](const std::uint16_t* from) __attribute__((always_inline)) {
-      U16x16 x = load<U16x16>(from + at);
-      if ((flags & kFlush) != 0) x = flushed_half(x);
-      signs ^= x & 0x8000;
-      if (absolute) x &= 0x7fff;
-      any_nan |= (U16x16)((x & 0x7fff) > Format::kInfinity);
-      return x;
-    };
-    auto choose = [](U16x16 x, U16x16 y) __attribute__((always_inline)) {
-      const F32x8 low = extreme<Max>(Format::widen(low_half(x)), Format::widen(low_half(y)));
-      const F32x8 high = extreme<Max>(Format::widen(high_half(x)), Format::widen(high_half(y)));
-      return joined(Format::template narrow<Rounding::nearest>(low), Format::template narrow<Rounding::nearest>(high));
-    };
-    const U16x16 x = operand(a), y = operand(b);
-    U16x16 r = choose(x, y);
-    if (c != nullptr) r = choose(r, operand(c));
-    if ((flags & kXorsignAbs) != 0) r |= signs;
-    if (nan) r |= any_nan;
-    return canonical_half(r, Format::kInfinity);
-  });
+  for_halves<Packed>(
+      w, in, [=](int at) __attribute__((always_inline)) {
+        const bool absolute = (flags & (kXorsignAbs | kAbs)) != 0;
+        U16x16 signs{};
+        U16x16 any_nan{};
+        auto operand = [&](const std::uint16_t* from) __attribute__((always_inline)) {
+          U16x16 x = load<U16x16>(from + at);
+          if ((flags & kFlush) != 0) x = flushed_half(x);
+          signs ^= x & 0x8000;
+          if (absolute) x &= 0x7fff;
+          any_nan |= (U16x16)((x & 0x7fff) > Format::kInfinity);
+          return x;
+        };
+        auto choose = [](U16x16 x, U16x16 y) __attribute__((always_inline)) {
+          const F32x8 low = extreme<Max>(Format::widen(low_half(x)), Format::widen(low_half(y)));
+          const F32x8 high = extreme<Max>(Format::widen(high_half(x)), Format::widen(high_half(y)));
+          return joined(Format::template narrow<Rounding::nearest>(low), Format::template narrow<Rounding::nearest>(high));
+        };
+        const U16x16 x = operand(a), y = operand(b);
+        U16x16 r = choose(x, y);
+        if (c != nullptr) r = choose(r, operand(c));
+        if ((flags & kXorsignAbs) != 0) r |= signs;
+        if (nan) r |= any_nan;
+        return canonical_half(r, Format::kInfinity);
+      });
 }
 
 template <class Format, bool Packed>
 void sign_half(Warp& w, const Instruction& in) {
   const auto* a = w.at<const std::uint16_t>(in.a);
   const bool flush = (in.flags & kFlush) != 0, negate = in.more != 0;
-  for_halves<Packed>(w, in, [=](int at) __attribute__((always_inline)) {
-    const U16x16 x = flush ? flushed_half(load<U16x16>(a + at)) : load<U16x16>(a + at);
-    return canonical_half(negate ? x ^ 0x8000 : x & 0x7fff, Format::kInfinity);
-  });
+  for_halves<Packed>(
+      w, in, [=](int at) __attribute__((always_inline)) {
+        const U16x16 x = flush ? flushed_half(load<U16x16>(a + at)) : load<U16x16>(a + at);
+        return canonical_half(negate ? x ^ 0x8000 : x & 0x7fff, Format::kInfinity);
+      });
 }
 
 template <class Op, int Operands>
 Handler arithmetic_handler(ptx::Type type, bool modified) {
   using ptx::Type;
   switch (type) {
-    case Type::f16: return modified ? arithmetic<Half, Op, Operands, false, true> : arithmetic<Half, Op, Operands, false, false>;
-    case Type::f16x2: return modified ? arithmetic<Half, Op, Operands, true, true> : arithmetic<Half, Op, Operands, true, false>;
-    case Type::bf16: return modified ? arithmetic<Bfloat, Op, Operands, false, true> : arithmetic<Bfloat, Op, Operands, false, false>;
-    default: return modified ? arithmetic<Bfloat, Op, Operands, true, true> : arithmetic<Bfloat, Op, Operands, true, false>;
+    case Type::f16:
+      return modified ? arithmetic<Half, Op, Operands, false, true> : arithmetic<Half, Op, Operands, false, false>;
+    case Type::f16x2:
+      return modified ? arithmetic<Half, Op, Operands, true, true> : arithmetic<Half, Op, Operands, true, false>;
+    case Type::bf16:
+      return modified ? arithmetic<Bfloat, Op, Operands, false, true> : arithmetic<Bfloat, Op, Operands, false, false>;
+    default:
+      return modified ? arithmetic<Bfloat, Op, Operands, true, true> : arithmetic<Bfloat, Op, Operands, true, false>;
   }
 }
 
@@ -133,20 +149,28 @@ template <bool Max>
 Handler extreme_handler(ptx::Type type) {
   using ptx::Type;
   switch (type) {
-    case Type::f16: return extreme_half<Half, Max, false>;
-    case Type::f16x2: return extreme_half<Half, Max, true>;
-    case Type::bf16: return extreme_half<Bfloat, Max, false>;
-    default: return extreme_half<Bfloat, Max, true>;
+    case Type::f16:
+      return extreme_half<Half, Max, false>;
+    case Type::f16x2:
+      return extreme_half<Half, Max, true>;
+    case Type::bf16:
+      return extreme_half<Bfloat, Max, false>;
+    default:
+      return extreme_half<Bfloat, Max, true>;
   }
 }
 
 Handler sign_handler(ptx::Type type) {
   using ptx::Type;
   switch (type) {
-    case Type::f16: return sign_half<Half, false>;
-    case Type::f16x2: return sign_half<Half, true>;
-    case Type::bf16: return sign_half<Bfloat, false>;
-    default: return sign_half<Bfloat, true>;
+    case Type::f16:
+      return sign_half<Half, false>;
+    case Type::f16x2:
+      return sign_half<Half, true>;
+    case Type::bf16:
+      return sign_half<Bfloat, false>;
+    default:
+      return sign_half<Bfloat, true>;
   }
 }
 

@@ -1,6 +1,6 @@
-// f16 and bf16 by way of f32: widening is exact; narrowing rounds once. A result with more than 24 bits is first rounded to odd (Boldo and Melquiond, "When
-// double rounding is odd", 2005): cut off, with the last bit set where something was lost. Rounding that to 22 bits or fewer, in any direction, gives what
-// rounding the exact value gives.
+// f16 and bf16 by way of f32: widening is exact; narrowing rounds once. A result with more than 24 bits is first rounded to odd
+// (Boldo and Melquiond, "When double rounding is odd", 2005): cut off, with the last bit set where something was lost. Rounding
+// that to 22 bits or fewer, in any direction, gives what rounding the exact value gives.
 #pragma once
 #include "isa/vectors.h"
 
@@ -91,28 +91,37 @@ struct Bfloat {
 template <class Format>
 [[gnu::always_inline]] inline U16x8 narrow(F32x8 x, Rounding rounding) {
   switch (rounding) {
-    case Rounding::down: return Format::template narrow<Rounding::down>(x);
-    case Rounding::up: return Format::template narrow<Rounding::up>(x);
-    case Rounding::zero: return Format::template narrow<Rounding::zero>(x);
-    case Rounding::nearest: break;
+    case Rounding::down:
+      return Format::template narrow<Rounding::down>(x);
+    case Rounding::up:
+      return Format::template narrow<Rounding::up>(x);
+    case Rounding::zero:
+      return Format::template narrow<Rounding::zero>(x);
+    case Rounding::nearest:
+      break;
   }
   return Format::template narrow<Rounding::nearest>(x);
 }
 
 [[gnu::always_inline]] inline U16x8 low_half(U16x16 x) { return (U16x8)_mm256_castsi256_si128((__m256i)x); }
 [[gnu::always_inline]] inline U16x8 high_half(U16x16 x) { return (U16x8)_mm256_extracti128_si256((__m256i)x, 1); }
-[[gnu::always_inline]] inline U16x16 joined(U16x8 low, U16x8 high) { return (U16x16)_mm256_set_m128i((__m128i)high, (__m128i)low); }
+[[gnu::always_inline]] inline U16x16 joined(U16x8 low, U16x8 high) {
+  return (U16x16)_mm256_set_m128i((__m128i)high, (__m128i)low);
+}
 
 /// Negative numbers and -0 to +0; NaN stays.
 [[gnu::always_inline]] inline F32x8 rectified(F32x8 x) { return x <= 0 ? F32x8{} : x; }
 
-/// d[l …] = f(element) for packed halves or single ones: sixteen elements at a time, of sixteen lanes or of eight with two each.
+/// d[l …] = f(element) for packed halves or single ones: sixteen elements at a time, of sixteen lanes or of eight with two
+/// each.
 template <bool Packed, class F>
 [[gnu::always_inline]] inline void for_halves(Warp& w, const Instruction& in, F f) {
   if constexpr (Packed) {
-    for_vectors<U32x8>(w.mask, w.at<std::uint32_t>(in.d), [=](int lane) __attribute__((always_inline)) { return as<U32x8>(f(2 * lane)); });
+    for_vectors<U32x8>(
+        w.mask, w.at<std::uint32_t>(in.d), [=](int lane) __attribute__((always_inline)) { return as<U32x8>(f(2 * lane)); });
   } else {
-    for_vectors<U16x16>(w.mask, w.at<std::uint16_t>(in.d), [=](int lane) __attribute__((always_inline)) { return f(lane); });
+    for_vectors<U16x16>(
+        w.mask, w.at<std::uint16_t>(in.d), [=](int lane) __attribute__((always_inline)) { return f(lane); });
   }
 }
 

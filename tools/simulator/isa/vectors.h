@@ -1,5 +1,5 @@
-// Floating-point vectors for handlers: eight or sixteen lanes at a time, blended where lanes are inactive. Vectors are 32 bytes in every build, since
-// the lanes of a warp are few and the wider ones cost more to set up than they save.
+// Floating-point vectors for handlers: eight or sixteen lanes at a time, blended where lanes are inactive. Vectors are 32 bytes
+// in every build, since the lanes of a warp are few and the wider ones cost more to set up than they save.
 #pragma once
 #include <immintrin.h>
 
@@ -51,21 +51,37 @@ namespace vector_detail {
 template <class V>
 struct Unsigned;
 template <>
-struct Unsigned<F32x8> { using type = U32x8; };
+struct Unsigned<F32x8> {
+  using type = U32x8;
+};
 template <>
-struct Unsigned<U32x8> { using type = U32x8; };
+struct Unsigned<U32x8> {
+  using type = U32x8;
+};
 template <>
-struct Unsigned<I32x8> { using type = U32x8; };
+struct Unsigned<I32x8> {
+  using type = U32x8;
+};
 template <>
-struct Unsigned<F64x4> { using type = U64x4; };
+struct Unsigned<F64x4> {
+  using type = U64x4;
+};
 template <>
-struct Unsigned<U64x4> { using type = U64x4; };
+struct Unsigned<U64x4> {
+  using type = U64x4;
+};
 template <>
-struct Unsigned<U16x16> { using type = U16x16; };
+struct Unsigned<U16x16> {
+  using type = U16x16;
+};
 template <>
-struct Unsigned<U16x8> { using type = U16x8; };
+struct Unsigned<U16x8> {
+  using type = U16x8;
+};
 template <>
-struct Unsigned<F32x4> { using type = std::uint32_t __attribute__((vector_size(16))); };
+struct Unsigned<F32x4> {
+  using type = std::uint32_t __attribute__((vector_size(16)));
+};
 
 template <class U>
 constexpr auto bits_of_lanes() {
@@ -106,17 +122,18 @@ inline constexpr std::uint8_t kFlush = 4;         // .ftz
 inline constexpr std::uint8_t kSaturate = 8;      // .sat
 inline constexpr std::uint8_t kRelu = 16;
 inline constexpr std::uint8_t kSaturateFinite = 32;
-inline constexpr std::uint8_t kToInteger = 64;    // cvt.rni.f32.f32 and so on
-inline constexpr std::uint8_t kXorsignAbs = 64;   // of min and max
-inline constexpr std::uint8_t kAbs = 128;         // of min and max of three
+inline constexpr std::uint8_t kToInteger = 64;   // cvt.rni.f32.f32 and so on
+inline constexpr std::uint8_t kXorsignAbs = 64;  // of min and max
+inline constexpr std::uint8_t kAbs = 128;        // of min and max of three
 
-/// Runs a handler with the rounding and the flushing that the instruction's flags ask for. Handlers count on MXCSR's default else: to nearest,
-/// subnormals kept, no traps. The hardware's flushing is what PTX's .ftz means: a result counts as subnormal when it is so after rounding to 24 bits
-/// without a bound on the exponent.
+/// Runs a handler with the rounding and the flushing that the instruction's flags ask for. Handlers count on MXCSR's default
+/// else: to nearest, subnormals kept, no traps. The hardware's flushing is what PTX's .ftz means: a result counts as subnormal
+/// when it is so after rounding to 24 bits without a bound on the exponent.
 template <Handler H>
 void controlled(Warp& w, const Instruction& in) {
   constexpr std::uint32_t kDefault = 0x1f80, kFlushBoth = 0x8040;
-  const std::uint32_t wanted = kDefault | (std::uint32_t{in.flags} & kRoundingBits) << 13 | ((in.flags & kFlush) != 0 ? kFlushBoth : 0);
+  const std::uint32_t wanted =
+      kDefault | (std::uint32_t{in.flags} & kRoundingBits) << 13 | ((in.flags & kFlush) != 0 ? kFlushBoth : 0);
   asm volatile("vldmxcsr %0" ::"m"(wanted) : "memory");
   H(w, in);
   asm volatile("vldmxcsr %0" ::"m"(kDefault) : "memory");
@@ -149,8 +166,8 @@ template <class V>
   return as<F32x8>((bits & 0x7f800000) == 0 ? bits & 0x80000000 : bits);
 }
 
-/// The smaller or larger number; -0 is less than +0, and NaN only where both are. vminps gives the second operand where one is NaN and where both are
-/// zeros.
+/// The smaller or larger number; -0 is less than +0, and NaN only where both are. vminps gives the second operand where one is
+/// NaN and where both are zeros.
 template <bool Max>
 [[gnu::always_inline]] inline F32x8 extreme(F32x8 x, F32x8 y) {
   const F32x8 r = Max ? _mm256_max_ps(x, y) : _mm256_min_ps(x, y);
