@@ -171,7 +171,7 @@ CASES = [
     (train("--set", "train={}x"), ["'train'", "object"]),
     (train("--set", "train.batch"), ["key=value"]),
     (train("--set", b"data.file=63\x86"), ["not UTF-8"]),
-    (train("--data", b"63\x86.safetensors"), ["not UTF-8"]),
+    (train(data=b"63\x86.safetensors"), ["not UTF-8"]),
     (train("--set", "model.image_size=48"), ["image_size"]),
     (train("--set", "model.channels=5"), ["model.channels"]),
     (train("--set", "loss.kind=wasserstein"), ["loss.kind"]),
