@@ -28,6 +28,7 @@ void report_leaks() {
 
 /// Runs after the destructors of the program's static objects, since it is registered before main's are.
 void at_exit(int, void*) {
+  if (!Process::exists()) return;
   std::fflush(nullptr);
   try {
     Process& process = Process::instance();

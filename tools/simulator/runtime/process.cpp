@@ -21,9 +21,16 @@ Process::Process() : model(device_model(options().architecture)) {
   }
 }
 
+namespace {
+std::atomic<bool> is_made{false};
+}
+
+bool Process::exists() { return is_made; }
+
 Process& Process::instance() {
   static Process* process = [] {
     try {
+      is_made = true;
       return new Process;
     } catch (const Error& e) {
       stop(e.what());

@@ -68,6 +68,7 @@ struct Device {
 struct Process {
   Process();
   static Process& instance();  // never destroyed: programs call CUDA from the destructors of their static objects
+  static bool exists();        // has anything of CUDA been called?
 
   std::mutex mutex;
   Scheduler scheduler{mutex};
