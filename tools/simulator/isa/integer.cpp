@@ -320,7 +320,7 @@ std::vector<OpcodeEntry> integer_opcodes() {
                                    {"neg", decode_signed_unary<Negate>},
                                    {"min", decode_extreme<Minimum>},
                                    {"max", decode_extreme<Maximum>}};
-  for (auto part : {division_opcodes, carry_opcodes, bit_opcodes, shift_opcodes, dot_opcodes, logic_opcodes}) {
+  for (auto part : {division_opcodes, carry_opcodes, bit_opcodes, shift_opcodes, dot_opcodes, logic_opcodes, video_opcodes}) {
     const std::vector<OpcodeEntry> more = part();
     entries.insert(entries.end(), more.begin(), more.end());
   }

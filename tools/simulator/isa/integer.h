@@ -16,6 +16,7 @@ std::vector<OpcodeEntry> bit_opcodes();       // popc clz bfind brev bfe bfi fns
 std::vector<OpcodeEntry> shift_opcodes();     // shl shr shf prmt
 std::vector<OpcodeEntry> dot_opcodes();       // dp4a dp2a
 std::vector<OpcodeEntry> logic_opcodes();     // and or xor not cnot lop3
+std::vector<OpcodeEntry> video_opcodes();     // vadd vsub vavrg vabsdiff vmin vmax vset, two- and four-way
 
 // Wrapping arithmetic without undefined behaviour.
 template <class T>

@@ -139,9 +139,48 @@ bool decode_unpack(const ptx::Instruction& in, Decoder& decoder, Instruction& ou
   return true;
 }
 
-// mov.b128 between 128-bit registers and pairs of 64-bit ones, on either side.
+// The halves of a b128 out of words and back; list holds the words, the first lowest, a or d the b128.
+void pack_words(Warp& w, const Instruction& in) {
+  for (int half = 0; half < 2; ++half) {
+    const std::uint32_t* low = w.at<std::uint32_t>(in.list[2 * half]);
+    const std::uint32_t* high = w.at<std::uint32_t>(in.list[2 * half + 1]);
+    for_lanes(w.mask, w.at<std::uint64_t>(half == 0 ? in.d : high_half(in.d)),
+              [=](int lane) { return low[lane] | static_cast<std::uint64_t>(high[lane]) << 32; });
+  }
+}
+void unpack_words(Warp& w, const Instruction& in) {
+  for (int n = 0; n < 4; ++n) {
+    if (in.list[n] == kNowhere) continue;
+    const std::uint64_t* half = w.at<std::uint64_t>(n < 2 ? in.a : high_half(in.a));
+    const int shift = n % 2 * 32;
+    for_lanes(w.mask, w.at<std::uint32_t>(in.list[n]),
+              [=](int lane) { return static_cast<std::uint32_t>(half[lane] >> shift); });
+  }
+}
+
+bool decode_words(const ptx::Instruction& in, Decoder& decoder, Instruction& out, bool packs) {
+  std::vector<Location> words;
+  for (const ptx::Operand& element : in.operands[packs ? 1 : 0].elements) {
+    if (packs)
+      words.push_back(read_source(in, decoder, element, Width::b32));
+    else
+      words.push_back(element.kind == Kind::sink ? kNowhere : write_destination(in, decoder, element, Width::b32));
+  }
+  if (packs)
+    out.d = write_destination(in, decoder, in.operands[0], Width::b128);
+  else
+    out.a = read_source(in, decoder, in.operands[1], Width::b128);
+  out.list = decoder.list(std::move(words));
+  out.run = packs ? pack_words : unpack_words;
+  return true;
+}
+
+// mov.b128 between 128-bit registers and pairs of 64-bit ones, on either side, or four of 32 bits.
 bool decode_128(const ptx::Instruction& in, Decoder& decoder, Instruction& out) {
-  std::vector<Location> list;
+  for (std::size_t n = 0; n < 2; ++n) {
+    if (in.operands[n].kind == Kind::vector && in.operands[n].elements.size() == 4)
+      return decode_words(in, decoder, out, n == 1);
+  }
   auto halves = [&](const ptx::Operand& operand, bool writes) {
     std::array<Location, 2> result;
     if (operand.kind == Kind::vector) {

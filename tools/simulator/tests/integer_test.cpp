@@ -360,6 +360,58 @@ TEST_F(IntegerTest, Logic) {
   }
 }
 
+TEST_F(IntegerTest, Video) {
+  struct Operation {
+    std::string name;
+    std::function<int(int, int)> f;
+  };
+  const std::vector<Operation> arithmetic{
+      {"vadd", [](int x, int y) { return x + y; }},
+      {"vsub", [](int x, int y) { return x - y; }},
+      {"vavrg", [](int x, int y) { return x + y >= 0 ? (x + y + 1) / 2 : -((1 - x - y) / 2); }},
+      {"vabsdiff", [](int x, int y) { return std::abs(x - y); }},
+      {"vmin", [](int x, int y) { return std::min(x, y); }},
+      {"vmax", [](int x, int y) { return std::max(x, y); }}};
+  const std::vector<Operation> comparisons{{"eq", std::equal_to<int>()}, {"ne", std::not_equal_to<int>()},
+                                           {"lt", std::less<int>()},     {"le", std::less_equal<int>()},
+                                           {"gt", std::greater<int>()},  {"ge", std::greater_equal<int>()}};
+  const auto name = [](bool is_signed) { return std::string(is_signed ? ".s32" : ".u32"); };
+  for (int parts : {2, 4}) {
+    const int bits = 32 / parts;
+    const auto form = [&](const std::string& opcode, bool signed_a, bool signed_b, bool adds, int least, int most,
+                          const std::function<int(int, int)>& f) {
+      check({opcode, {Sort::int32}, {Sort::int32, Sort::int32, Sort::int32}, [=](const LaneValues& v) {
+               std::uint64_t d = adds ? v.c : 0;
+               for (int n = 0; n < parts; ++n) {
+                 const int t = std::clamp(f(static_cast<int>(number(v.a >> bits * n, bits, signed_a)),
+                                            static_cast<int>(number(v.b >> bits * n, bits, signed_b))),
+                                          least, most);
+                 d = adds ? d + static_cast<std::uint64_t>(t)
+                          : d | (static_cast<std::uint64_t>(t) & ((1u << bits) - 1)) << bits * n;
+               }
+               return LaneResults{d};
+             }});
+    };
+    const int lowest = std::numeric_limits<int>::min(), highest = std::numeric_limits<int>::max();
+    for (int types = 0; types < 8; ++types) {
+      const bool d = (types & 1) != 0, a = (types & 2) != 0, b = (types & 4) != 0;
+      for (const Operation& operation : arithmetic) {
+        const std::string opcode = operation.name + std::to_string(parts) + name(d) + name(a) + name(b);
+        form(opcode, a, b, false, lowest, highest, operation.f);
+        form(opcode + ".add", a, b, true, lowest, highest, operation.f);
+        const int half = 1 << (bits - 1);
+        form(opcode + ".sat", a, b, false, d ? -half : 0, d ? half - 1 : 2 * half - 1, operation.f);
+      }
+      if (d) continue;
+      for (const Operation& operation : comparisons) {
+        const std::string opcode = "vset" + std::to_string(parts) + name(a) + name(b) + "." + operation.name;
+        form(opcode, a, b, false, lowest, highest, operation.f);
+        form(opcode + ".add", a, b, true, lowest, highest, operation.f);
+      }
+    }
+  }
+}
+
 std::uint64_t look_up(int table, const LaneValues& v) {
   std::uint64_t d = 0;
   for (int n = 0; n < 32; ++n) {

@@ -123,7 +123,9 @@ TEST_F(MoveTest, Wide) {
   InstructionHarness copy(move_opcodes(), "mov.b128 %rq1, %rq2;");
   InstructionHarness pack(move_opcodes(), "mov.b128 %rq1, {%rd1, %rd2};");
   InstructionHarness unpack(move_opcodes(), "mov.b128 {%rd1, %rd2}, %rq1;");
-  SweepCounts::total().forms += 3;
+  InstructionHarness pack_words(move_opcodes(), "mov.b128 %rq1, {%r1, %r2, %r3, %r4};");
+  InstructionHarness unpack_words(move_opcodes(), "mov.b128 {%r1, %r2, _, %r4}, %rq1;");
+  SweepCounts::total().forms += 5;
   for (int round = 0; round < 40; ++round) {
     const Mask mask = round % 2 == 0 ? kAllLanes : static_cast<Mask>(random_());
     const Lanes low = random_lanes(random_), high = random_lanes(random_);
@@ -133,12 +135,29 @@ TEST_F(MoveTest, Wide) {
     pack.set("%rd2", high);
     unpack.set("%rq1", low);
     unpack.set_high("%rq1", high);
+    unpack_words.set("%rq1", low);
+    unpack_words.set_high("%rq1", high);
+    Lanes words[4];
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      words[0][lane] = low[lane] & 0xffffffff;
+      words[1][lane] = low[lane] >> 32;
+      words[2][lane] = high[lane] & 0xffffffff;
+      words[3][lane] = high[lane] >> 32;
+    }
+    for (int n = 0; n < 4; ++n) pack_words.set("%r" + std::to_string(n + 1), words[n]);
+    pack_words.run(mask);
+    unpack_words.run(mask);
     copy.run(mask);
     pack.run(mask);
     unpack.run(mask);
     for (std::size_t lane = 0; lane < kLanes; ++lane) {
       if ((mask >> lane & 1) == 0) continue;
-      SweepCounts::total().cases += 3;
+      SweepCounts::total().cases += 5;
+      ASSERT_EQ(pack_words.get("%rq1")[lane], low[lane]);
+      ASSERT_EQ(pack_words.get_high("%rq1")[lane], high[lane]);
+      ASSERT_EQ(unpack_words.get("%r1")[lane], words[0][lane]);
+      ASSERT_EQ(unpack_words.get("%r2")[lane], words[1][lane]);
+      ASSERT_EQ(unpack_words.get("%r4")[lane], words[3][lane]);
       ASSERT_EQ(copy.get("%rq1")[lane], low[lane]);
       ASSERT_EQ(copy.get_high("%rq1")[lane], high[lane]);
       ASSERT_EQ(pack.get("%rq1")[lane], low[lane]);
