@@ -71,48 +71,54 @@ Handler extend_handler(Type narrow, Width from, Width to) {
   }
 }
 
-int integer_bytes(Type type) { return ptx::size_of(type); }
-
-// The bits of a type's value, extended to 64 by its sign.
-std::uint64_t extended(std::uint64_t bits, Type type) {
-  const int shift = 64 - 8 * integer_bytes(type);
-  return is_signed(type) ? static_cast<std::uint64_t>(static_cast<std::int64_t>(bits << shift) >> shift)
-                         : bits << shift >> shift;
-}
-
-std::uint64_t read_lane(const std::byte* lanes, int lane, int bytes) {
-  std::uint64_t value = 0;
-  std::memcpy(&value, lanes + static_cast<std::ptrdiff_t>(lane) * bytes, static_cast<std::size_t>(bytes));
-  return value;
-}
-void write_lane(std::byte* lanes, int lane, int bytes, std::uint64_t value) {
-  std::memcpy(lanes + static_cast<std::ptrdiff_t>(lane) * bytes, &value, static_cast<std::size_t>(bytes));
+// Calls f with a value of the unsigned type of so many bytes.
+template <class F>
+void with_lane_type(Location bytes, F f) {
+  switch (bytes) {
+    case 2:
+      return f(std::uint16_t{});
+    case 4:
+      return f(std::uint32_t{});
+    default:
+      return f(std::uint64_t{});
+  }
 }
 
 // Any integers in any registers, with .sat or without; list: types and bytes of source and destination.
 void convert_integer(Warp& w, const Instruction& in) {
   const auto from = static_cast<Type>(in.list[0]), to = static_cast<Type>(in.list[1]);
-  const int from_bytes = static_cast<int>(in.list[2]), to_bytes = static_cast<int>(in.list[3]);
-  const int bits = 8 * integer_bytes(to);
-  const std::uint64_t largest = ~std::uint64_t{0} >> (64 - bits + (is_signed(to) ? 1 : 0));
-  for (int lane = 0; lane < kLanes; ++lane) {
-    if ((w.mask >> lane & 1) == 0) continue;
-    std::uint64_t value = extended(read_lane(w.at<std::byte>(in.a), lane, from_bytes), from);
-    if ((in.flags & kSaturate) != 0) {
-      if (is_signed(from) && static_cast<std::int64_t>(value) < 0) {
-        const std::int64_t smallest = is_signed(to) ? -static_cast<std::int64_t>(largest) - 1 : 0;
-        if (static_cast<std::int64_t>(value) < smallest) value = static_cast<std::uint64_t>(smallest);
-      } else if (value > largest) {
-        value = largest;
-      }
-    }
-    write_lane(w.at<std::byte>(in.d), lane, to_bytes, extended(value, to));
-  }
+  const int from_shift = 64 - 8 * ptx::size_of(from), to_shift = 64 - 8 * ptx::size_of(to);
+  const bool from_signed = is_signed(from), to_signed = is_signed(to), saturate = (in.flags & kSaturate) != 0;
+  auto extended = [](std::uint64_t bits, int shift, bool by_sign) __attribute__((always_inline)) {
+    const auto arithmetic = static_cast<std::uint64_t>(static_cast<std::int64_t>(bits << shift) >> shift);
+    return by_sign ? arithmetic : bits << shift >> shift;
+  };
+  const std::uint64_t most = ~std::uint64_t{0} >> (to_shift + (to_signed ? 1 : 0));
+  const std::int64_t least = to_signed ? -static_cast<std::int64_t>(most) - 1 : 0;
+  with_lane_type(in.list[2], [&](auto source) {
+    with_lane_type(in.list[3], [&](auto destination) {
+      using From = decltype(source);
+      using To = decltype(destination);
+      const From* a = w.at<const From>(in.a);
+      for_lanes(
+          w.mask, w.at<To>(in.d), [=](int lane) __attribute__((always_inline)) {
+            std::uint64_t value = extended(a[lane], from_shift, from_signed);
+            if (saturate) {
+              const bool negative = from_signed && static_cast<std::int64_t>(value) < 0;
+              const std::uint64_t above = value > most ? most : value;
+              const auto below = static_cast<std::uint64_t>(
+                  static_cast<std::int64_t>(value) < least ? least : static_cast<std::int64_t>(value));
+              value = negative ? below : above;
+            }
+            return static_cast<To>(extended(value, to_shift, to_signed));
+          });
+    });
+  });
 }
 
 bool decode_integer(const ConversionForm& form, Width from, Width to, Decoder& decoder, Instruction& out) {
   if ((form.flags & ~kSaturate) != 0 || form.rounded) return false;
-  const int from_size = integer_bytes(form.from), to_size = integer_bytes(form.to);
+  const int from_size = ptx::size_of(form.from), to_size = ptx::size_of(form.to);
   // In a register wider than itself, a type is extended by its own sign, which is not always that of the narrower type.
   const bool extends_once = to_size <= from_size || !is_signed(form.from) || is_signed(form.to) || bytes_of(to) == to_size;
   if (form.has(kSaturate) || !extends_once) {
@@ -127,23 +133,33 @@ bool decode_integer(const ConversionForm& form, Width from, Width to, Decoder& d
 
 // --- Registers wider than their types: the source is cut into a scratch register, the result extended out of another.
 
+// The low bits of `from`'s lanes, extended by their sign where `by_sign`, in `to`'s.
+void copy_lanes(Warp& w, Location to, Location to_bytes, Location from, Location from_bytes, bool by_sign) {
+  with_lane_type(from_bytes, [&](auto source) {
+    with_lane_type(to_bytes, [&](auto destination) {
+      using From = decltype(source);
+      using To = decltype(destination);
+      const From* a = w.at<const From>(from);
+      if (by_sign) {
+        for_lanes(
+            w.mask, w.at<To>(to), [=](int lane) __attribute__((always_inline)) {
+              return static_cast<To>(static_cast<std::make_signed_t<From>>(a[lane]));
+            });
+      } else {
+        for_lanes(
+            w.mask, w.at<To>(to), [=](int lane) __attribute__((always_inline)) { return static_cast<To>(a[lane]); });
+      }
+    });
+  });
+}
+
 // list: place and bytes of the real source, place and bytes of the real destination, the bytes of a and d, whether the result
 // is signed.
 void through_narrow_registers(Warp& w, const Instruction& in) {
-  const int from_bytes = static_cast<int>(in.list[1]), to_bytes = static_cast<int>(in.list[3]),
-            a_bytes = static_cast<int>(in.list[4]), d_bytes = static_cast<int>(in.list[5]);
-  for (int lane = 0; lane < kLanes; ++lane) {
-    if ((w.mask >> lane & 1) == 0 || in.list[0] == in.a) continue;
-    write_lane(w.at<std::byte>(in.a), lane, a_bytes, read_lane(w.at<std::byte>(in.list[0]), lane, from_bytes));
-  }
+  const Location* list = in.list;
+  if (list[0] != in.a) copy_lanes(w, in.a, list[4], list[0], list[1], false);
   reinterpret_cast<Handler>(static_cast<std::uintptr_t>(in.immediate))(w, in);
-  const int shift = 64 - 8 * d_bytes;
-  for (int lane = 0; lane < kLanes; ++lane) {
-    if ((w.mask >> lane & 1) == 0 || in.list[2] == in.d) continue;
-    const std::uint64_t bits = read_lane(w.at<std::byte>(in.d), lane, d_bytes) << shift;
-    write_lane(w.at<std::byte>(in.list[2]), lane, to_bytes,
-               in.list[6] != 0 ? static_cast<std::uint64_t>(static_cast<std::int64_t>(bits) >> shift) : bits >> shift);
-  }
+  if (list[2] != in.d) copy_lanes(w, list[2], list[3], in.d, list[5], list[6] != 0);
 }
 
 Width own_width(Decoder& decoder, const ptx::Operand& operand, Type type) {

@@ -38,33 +38,6 @@ inline constexpr float kLargest<Narrow<Half>> = Half::kLargestValue;
 template <>
 inline constexpr float kLargest<Narrow<Bfloat>> = Bfloat::kLargestValue;
 
-[[gnu::always_inline]] inline F32x8 to_integral(F32x8 x, Rounding rounding) {
-  switch (rounding) {
-    case Rounding::down:
-      return _mm256_round_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-    case Rounding::up:
-      return _mm256_round_ps(x, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC);
-    case Rounding::zero:
-      return _mm256_round_ps(x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
-    case Rounding::nearest:
-      break;
-  }
-  return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-[[gnu::always_inline]] inline F64x4 to_integral(F64x4 x, Rounding rounding) {
-  switch (rounding) {
-    case Rounding::down:
-      return _mm256_round_pd(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-    case Rounding::up:
-      return _mm256_round_pd(x, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC);
-    case Rounding::zero:
-      return _mm256_round_pd(x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
-    case Rounding::nearest:
-      break;
-  }
-  return _mm256_round_pd(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-
 template <class From, class To, bool Modified>
 void convert(Warp& w, const Instruction& in) {
   const auto* a = w.at<const typename From::Lane>(in.a);

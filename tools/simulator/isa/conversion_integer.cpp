@@ -1,5 +1,5 @@
 // cvt between integers and floating-point types.
-#include <cmath>
+#include <array>
 #include <limits>
 
 #include "isa/conversion.h"
@@ -78,34 +78,6 @@ Handler from(const ConversionForm& form) {
 
 // --- To integers: rounded, then clamped to the type's range. NaN gives 0, but 2^(bits - 1) where either type has 64 bits.
 
-[[gnu::always_inline]] inline F32x8 to_integral(F32x8 x, Rounding rounding) {
-  switch (rounding) {
-    case Rounding::down:
-      return _mm256_round_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-    case Rounding::up:
-      return _mm256_round_ps(x, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC);
-    case Rounding::zero:
-      return _mm256_round_ps(x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
-    case Rounding::nearest:
-      break;
-  }
-  return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-
-double to_integral(double x, Rounding rounding) {
-  switch (rounding) {
-    case Rounding::down:
-      return std::floor(x);
-    case Rounding::up:
-      return std::ceil(x);
-    case Rounding::zero:
-      return std::trunc(x);
-    case Rounding::nearest:
-      break;
-  }
-  return std::nearbyint(x);
-}
-
 struct FromHalf {
   using Lane = std::uint16_t;
   [[gnu::always_inline]] static F32x8 read(const std::uint16_t* from) { return Half::widen(load<U16x8>(from)); }
@@ -119,7 +91,66 @@ struct FromSingle {
   [[gnu::always_inline]] static F32x8 read(const float* from) { return load<F32x8>(from); }
 };
 
-// Up to 32 bits, eight lanes at a time.
+struct FromDouble {
+  using Lane = double;
+};
+
+// To 32 bits: vcvttps2dq and vcvttpd2dq give 0x80000000 for NaN and for what does not fit, which is right below the range of
+// s32.
+template <class T>
+[[gnu::always_inline]] inline U32x8 to_32(F32x8 x) {
+  if constexpr (std::is_signed_v<T>) {
+    const U32x8 r = as<U32x8>(I32x8(_mm256_cvttps_epi32(x)));
+    return x >= 0x1p31F ? U32x8{} + 0x7fffffffU : r;
+  } else {
+    x = x > 0 ? x : F32x8{};
+    const U32x8 low = as<U32x8>(I32x8(_mm256_cvttps_epi32(x)));
+    const U32x8 high = as<U32x8>(I32x8(_mm256_cvttps_epi32(x - 0x1p31F))) ^ 0x80000000U;
+    const U32x8 r = x >= 0x1p31F ? high : low;
+    return x >= 0x1p32F ? U32x8{} + 0xffffffffU : r;
+  }
+}
+
+[[gnu::always_inline]] inline F64x4 limited(F64x4 x, double least, double most) {
+  const F64x4 low = F64x4{} + least, high = F64x4{} + most;
+  x = x < low ? low : x;
+  return x > high ? high : x;
+}
+
+// Of doubles to 32 bits or fewer; NaN to 2^(bits - 1).
+template <class T>
+[[gnu::always_inline]] inline __m128i narrow_of(F64x4 x) {
+  using Limits = std::numeric_limits<T>;
+  constexpr double kHalf = static_cast<double>(std::make_unsigned_t<T>{1} << (8 * sizeof(T) - 1));
+  x = x == x ? x : F64x4{} + (std::is_signed_v<T> ? -kHalf : kHalf);
+  x = limited(x, static_cast<double>(Limits::min()), static_cast<double>(Limits::max()));
+  if constexpr (std::is_same_v<T, std::uint32_t>) {
+    // By way of s32, 2^31 lower.
+    return _mm_xor_si128(_mm256_cvttpd_epi32(x - 0x1p31), _mm_set1_epi32(std::numeric_limits<std::int32_t>::min()));
+  }
+  return _mm256_cvttpd_epi32(x);
+}
+
+// To 64 bits; NaN to 2^63.
+template <class T>
+[[gnu::always_inline]] inline U64x4 to_64(F64x4 x) {
+  constexpr unsigned long long kTop = 0x8000000000000000;
+#ifdef __AVX512DQ__
+  auto convert = [](F64x4 v) __attribute__((always_inline)) { return (U64x4)_mm256_cvttpd_epi64(v); };
+#else
+  auto convert = [](F64x4 v) __attribute__((always_inline)) {
+    return (U64x4)_mm256_set_epi64x(_mm_cvttsd_si64(_mm_set_sd(v[3])), _mm_cvttsd_si64(_mm_set_sd(v[2])),
+                                    _mm_cvttsd_si64(_mm_set_sd(v[1])), _mm_cvttsd_si64(_mm_set_sd(v[0])));
+  };
+#endif
+  // The processor, too, gives 2^63 for NaN and for what does not fit.
+  if constexpr (std::is_signed_v<T>) return x >= 0x1p63 ? U64x4{} + (kTop - 1) : convert(x);
+  x = x < 0 ? F64x4{} : x;
+  const U64x4 r = x >= 0x1p63 ? convert(x - 0x1p63) ^ kTop : convert(x);
+  return x >= 0x1p64 ? U64x4{} + ~0ULL : r;
+}
+
+// Up to 32 bits of f32 and halves; NaN to 0.
 template <class From, class T>
 void to_narrow_integer(Warp& w, const Instruction& in) {
   const auto* a = w.at<const typename From::Lane>(in.a);
@@ -132,74 +163,81 @@ void to_narrow_integer(Warp& w, const Instruction& in) {
         if (flush) x = flushed(x);
         x = to_integral(x == x ? x : F32x8{}, rounding);
         if constexpr (sizeof(T) == 4) {
-          if constexpr (std::is_signed_v<T>) {
-            // vcvttps2dq gives 0x80000000 for what does not fit, which is right below the range.
-            const U32x8 r = as<U32x8>(I32x8(_mm256_cvttps_epi32(x)));
-            return x >= 0x1p31F ? U32x8{} + 0x7fffffffU : r;
-          } else {
-            x = x > 0 ? x : F32x8{};
-            const U32x8 low = as<U32x8>(I32x8(_mm256_cvttps_epi32(x)));
-            const U32x8 high = as<U32x8>(I32x8(_mm256_cvttps_epi32(x - 0x1p31F))) ^ 0x80000000U;
-            const U32x8 r = x >= 0x1p31F ? high : low;
-            return x >= 0x1p32F ? U32x8{} + 0xffffffffU : r;
-          }
+          return to_32<T>(x);
         } else {
-          const F32x8 least = F32x8{} + static_cast<float>(std::numeric_limits<T>::min()),
-                      most = F32x8{} + static_cast<float>(std::numeric_limits<T>::max());
+          const F32x8 least = F32x8{} + static_cast<float>(std::numeric_limits<T>::min());
+          const F32x8 most = F32x8{} + static_cast<float>(std::numeric_limits<T>::max());
           x = x < least ? least : x;
           x = x > most ? most : x;
-          return __builtin_convertvector(as<U32x8>(I32x8(_mm256_cvttps_epi32(x))), U16x8);
+          return lower_halves(as<U32x8>(I32x8(_mm256_cvttps_epi32(x))) & 0xffff);
         }
       });
 }
 
 template <class T>
-T clamped(double x) {
-  constexpr double kBeyond = 2.0 * static_cast<double>(std::numeric_limits<T>::max() / 2 + 1);  // 2^bits
-  if (x >= kBeyond) return std::numeric_limits<T>::max();
-  if (x <= static_cast<double>(std::numeric_limits<T>::min())) return std::numeric_limits<T>::min();
-  return static_cast<T>(x);
+void double_to_narrow_integer(Warp& w, const Instruction& in) {
+  const double* a = w.at<const double>(in.a);
+  const auto rounding = static_cast<Rounding>(in.flags & kRoundingBits);
+  using V = std::conditional_t<sizeof(T) == 4, U32x8, U16x8>;
+  for_vectors<V>(
+      w.mask, w.at<Element<V>>(in.d), [=](int lane) __attribute__((always_inline)) {
+        const __m128i low = narrow_of<T>(to_integral(load<F64x4>(a + lane), rounding));
+        const __m128i high = narrow_of<T>(to_integral(load<F64x4>(a + lane + 4), rounding));
+        const auto r = (U32x8)_mm256_set_m128i(high, low);
+        if constexpr (sizeof(T) == 4) {
+          return r;
+        } else {
+          return lower_halves(r & 0xffff);
+        }
+      });
 }
 
-template <class From>
-double read_double(const typename From::Lane* lanes, int lane, bool flush) {
-  F32x8 x = From::read(lanes + (lane & ~7));
-  if (flush) x = flushed(x);
-  return static_cast<double>(x[lane & 7]);
-}
-struct FromDouble {
-  using Lane = double;
-};
-template <>
-double read_double<FromDouble>(const double* lanes, int lane, bool) {
-  return lanes[lane];
-}
-
-// Where one of the types has 64 bits.
 template <class From, class T>
-void to_integer(Warp& w, const Instruction& in) {
+void to_wide_integer(Warp& w, const Instruction& in) {
   const auto* a = w.at<const typename From::Lane>(in.a);
   const auto rounding = static_cast<Rounding>(in.flags & kRoundingBits);
   const bool flush = (in.flags & kFlush) != 0;
-  for_lanes(w.mask, w.at<Storage<T>>(in.d), [=](int lane) {
-    const double x = read_double<From>(a, lane, flush);
-    const T r =
-        x == x ? clamped<T>(to_integral(x, rounding)) : static_cast<T>(std::make_unsigned_t<T>{1} << (8 * sizeof(T) - 1));
-    return static_cast<Storage<T>>(r);
-  });
+  alignas(32) std::array<unsigned long long, kLanes> result;
+  for (int lane = 0; lane < kLanes; lane += 8) {
+    if constexpr (std::is_same_v<From, FromDouble>) {
+      store(&result[lane], to_64<T>(to_integral(load<F64x4>(a + lane), rounding)));
+      store(&result[lane + 4], to_64<T>(to_integral(load<F64x4>(a + lane + 4), rounding)));
+    } else {
+      F32x8 x = From::read(a + lane);
+      x = to_integral(flush ? flushed(x) : x, rounding);
+      store(&result[lane], to_64<T>(widened(low_half(x))));
+      store(&result[lane + 4], to_64<T>(widened(high_half(x))));
+    }
+  }
+  for_vectors<U64x4>(
+      w.mask,
+      w.at<unsigned long long>(in.d), [&](int lane) __attribute__((always_inline)) { return load<U64x4>(&result[lane]); });
 }
 
 template <class T>
 Handler to(Type from) {
-  if (from == Type::f64) return to_integer<FromDouble, T>;
   if constexpr (sizeof(T) == 8) {
-    return from == Type::f16    ? to_integer<FromHalf, T>
-           : from == Type::bf16 ? to_integer<FromBfloat, T>
-                                : to_integer<FromSingle, T>;
+    switch (from) {
+      case Type::f16:
+        return to_wide_integer<FromHalf, T>;
+      case Type::bf16:
+        return to_wide_integer<FromBfloat, T>;
+      case Type::f32:
+        return to_wide_integer<FromSingle, T>;
+      default:
+        return to_wide_integer<FromDouble, T>;
+    }
   } else {
-    return from == Type::f16    ? to_narrow_integer<FromHalf, T>
-           : from == Type::bf16 ? to_narrow_integer<FromBfloat, T>
-                                : to_narrow_integer<FromSingle, T>;
+    switch (from) {
+      case Type::f16:
+        return to_narrow_integer<FromHalf, T>;
+      case Type::bf16:
+        return to_narrow_integer<FromBfloat, T>;
+      case Type::f32:
+        return to_narrow_integer<FromSingle, T>;
+      default:
+        return double_to_narrow_integer<T>;
+    }
   }
 }
 

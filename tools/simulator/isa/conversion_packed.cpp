@@ -120,7 +120,7 @@ void pack_eights(Warp& w, const Instruction& in) {
   for_vectors<U16x8>(
       w.mask, w.at<std::uint16_t>(in.d), [=](int lane) __attribute__((always_inline)) {
         const U32x8 codes = Format::narrow(load<F32x8>(a + lane), relu) << 8 | Format::narrow(load<F32x8>(b + lane), relu);
-        return __builtin_convertvector(codes, U16x8);
+        return lower_halves(codes);
       });
 }
 
@@ -131,9 +131,8 @@ void pack_eights_of_halves(Warp& w, const Instruction& in) {
   for_vectors<U16x8>(
       w.mask, w.at<std::uint16_t>(in.d), [=](int lane) __attribute__((always_inline)) {
         const U32x8 pairs = load<U32x8>(a + lane);
-        const F32x8 low = Half::widen(__builtin_convertvector(pairs, U16x8)),
-                    high = Half::widen(__builtin_convertvector(pairs >> 16, U16x8));
-        return __builtin_convertvector(Format::narrow(high, relu) << 8 | Format::narrow(low, relu), U16x8);
+        const F32x8 low = Half::widen(lower_halves(pairs & 0xffff)), high = Half::widen(lower_halves(pairs >> 16));
+        return lower_halves(Format::narrow(high, relu) << 8 | Format::narrow(low, relu));
       });
 }
 

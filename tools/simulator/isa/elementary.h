@@ -2,7 +2,9 @@
 // that is the correctly rounded result but for one argument in about 2^26. Series rather than minimax polynomials: the
 // arguments are reduced far enough.
 #pragma once
+#include <bit>
 #include <cmath>
+#include <cstddef>
 
 #include "isa/vectors.h"
 
@@ -15,12 +17,23 @@ inline constexpr double kRoundingShift = 0x1.8p52;  // added to a small double, 
 [[gnu::always_inline]] inline F64x4 fused(F64x4 a, F64x4 b, F64x4 c) { return _mm256_fmadd_pd(a, b, c); }
 [[gnu::always_inline]] inline F64x4 all(double x) { return F64x4{x, x, x, x}; }
 
-// coefficients[0] + x (coefficients[1] + x (…))
+// coefficients[0] + x coefficients[1] + … after Estrin: halves that do not wait for each other. `powers[k]` is x^(2^k).
+template <std::size_t First, std::size_t Count, std::size_t N>
+[[gnu::always_inline]] inline F64x4 partial(const F64x4* powers, const double (&coefficients)[N]) {
+  if constexpr (Count == 1) {
+    return all(coefficients[First]);
+  } else {
+    constexpr std::size_t kHalf = std::bit_ceil(Count) / 2;
+    const F64x4 upper = partial<First + kHalf, Count - kHalf>(powers, coefficients);
+    return fused(upper, powers[std::countr_zero(kHalf)], partial<First, kHalf>(powers, coefficients));
+  }
+}
 template <std::size_t N>
 [[gnu::always_inline]] inline F64x4 polynomial(F64x4 x, const double (&coefficients)[N]) {
-  F64x4 r = all(coefficients[N - 1]);
-  for (std::size_t n = N - 1; n-- > 0;) r = fused(r, x, all(coefficients[n]));
-  return r;
+  static_assert(N > 8 && N <= 16);
+  const F64x4 square = x * x, fourth = square * square;
+  const F64x4 powers[] = {x, square, fourth, fourth * fourth};
+  return partial<0, N>(powers, coefficients);
 }
 
 // (e^x - 1) / x for |x| <= ln 2 / 2: 1 / (k + 1)!

@@ -83,8 +83,7 @@ struct Bfloat {
     if constexpr (R == Rounding::up) rounded = bits + (as<U32x8>(as<I32x8>(bits) >= 0) & 0xffff);
     if constexpr (R == Rounding::down) rounded = bits + (as<U32x8>(as<I32x8>(bits) < 0) & 0xffff);
     rounded = x == x ? rounded : U32x8{} + kNan32;
-    const __m256i high = (__m256i)(rounded >> 16);
-    return (U16x8)_mm256_castsi256_si128(_mm256_permute4x64_epi64(_mm256_packus_epi32(high, high), 0xd8));
+    return lower_halves(rounded >> 16);
   }
 };
 

@@ -160,10 +160,44 @@ template <class V>
 
 [[gnu::always_inline]] inline F32x8 magnitude(F32x8 x) { return as<F32x8>(as<U32x8>(x) & 0x7fffffff); }
 
+/// Elements below 2^16, in 16 bits.
+[[gnu::always_inline]] inline U16x8 lower_halves(U32x8 x) {
+  const __m256i packed = _mm256_packus_epi32((__m256i)x, (__m256i)x);
+  return (U16x8)_mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0xd8));
+}
+
 /// Subnormals to zero of the same sign.
 [[gnu::always_inline]] inline F32x8 flushed(F32x8 x) {
   const U32x8 bits = as<U32x8>(x);
   return as<F32x8>((bits & 0x7f800000) == 0 ? bits & 0x80000000 : bits);
+}
+
+/// Rounded to an integer; NaN stays.
+[[gnu::always_inline]] inline F32x8 to_integral(F32x8 x, Rounding rounding) {
+  switch (rounding) {
+    case Rounding::down:
+      return _mm256_round_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    case Rounding::up:
+      return _mm256_round_ps(x, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC);
+    case Rounding::zero:
+      return _mm256_round_ps(x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+    case Rounding::nearest:
+      break;
+  }
+  return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+[[gnu::always_inline]] inline F64x4 to_integral(F64x4 x, Rounding rounding) {
+  switch (rounding) {
+    case Rounding::down:
+      return _mm256_round_pd(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    case Rounding::up:
+      return _mm256_round_pd(x, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC);
+    case Rounding::zero:
+      return _mm256_round_pd(x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+    case Rounding::nearest:
+      break;
+  }
+  return _mm256_round_pd(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 
 /// The smaller or larger number; -0 is less than +0, and NaN only where both are. vminps gives the second operand where one is
