@@ -8,11 +8,9 @@
 #include <unordered_map>
 
 #include "error.h"
+#include "machine/checks.h"
 #include "machine/launch.h"
-#include "machine/place.h"
-#include "machine/report.h"
 #include "runtime/device_printf.h"
-#include "runtime/interface.h"
 
 namespace sim {
 namespace {
@@ -70,13 +68,7 @@ struct Call {
     return warp.base[0] + variable.offset + static_cast<std::size_t>(lane) * variable.stride;
   }
 
-  void fault(int lane, Fault fault, std::string message) const {
-    Finding finding{};
-    finding.fault = fault;
-    finding.message = std::move(message);
-    finding.place = place_of(warp, instruction, lane);
-    runtime::report(std::move(finding));
-  }
+  void fault(int lane, Fault fault, std::string message) const { checks::report(warp, instruction, lane, fault, std::move(message)); }
 
   std::string string(int lane, Address address) const {
     std::string text;

@@ -4,6 +4,7 @@
 
 #include "error.h"
 #include "isa/code.h"
+#include "machine/checks.h"
 #include "ptx/fat_binary.h"
 #include "runtime/link.h"
 
@@ -105,9 +106,16 @@ Modules& Modules::instance() {
   return *modules;
 }
 
+/// Findings of the race check may still name a kernel that goes.
+static void forget(Binary& binary, int device) {
+  for (auto& [name, function] : binary.functions)
+    if (function.devices[device].kernel != nullptr) checks::forget(*function.devices[device].kernel);
+}
+
 Binary* Modules::add() { return &binaries_.emplace_back(); }
 
 void Modules::remove(Binary* binary) {
+  for (int d = 0; d < kMaxDevices; ++d) forget(*binary, d);
   std::erase_if(functions_, [&](const auto& entry) { return entry.second->binary == binary; });
   std::erase_if(variables_, [&](const auto& entry) { return entry.second.binary == binary; });
   for (const auto& [name, address] : binary->managed) Memory::instance().free(address);
@@ -142,6 +150,7 @@ const HostVariable* Modules::variable(const void* host) const {
 
 void Modules::reset(int device) {
   for (Binary& b : binaries_) {
+    forget(b, device);
     for (auto& [name, function] : b.functions) function.devices[device] = {};
     b.programs[device].reset();
   }
