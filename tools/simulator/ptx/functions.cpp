@@ -18,12 +18,13 @@ bool Parser::LineEqual::operator()(const SourceLine& a, const SourceLine& b) con
   return a.file == b.file && a.line == b.line && a.inlined_at == b.inlined_at;
 }
 
-void Parser::function(bool is_entry) {
+void Parser::function(bool is_entry, bool is_visible) {
   const int line = lexer_.line();
   Context context(module_);
   context_ = &context;
   Function& function = context.function;
   function.is_entry = is_entry;
+  function.is_visible = is_visible;
   while (attribute()) {
   }
   if (lexer_.at('(')) function.results = parameters("a result", false);
@@ -54,7 +55,9 @@ void Parser::function(bool is_entry) {
 void Parser::keep(Function function, int line) {
   Function& other = module_.functions[functions_.at(function.name)];
   if (other.is_defined && function.is_defined) fail(line, fmt::format("{} is defined twice", shown(function.name)));
+  const bool is_visible = other.is_visible || function.is_visible;
   if (!other.is_defined) other = std::move(function);
+  other.is_visible = is_visible;
 }
 
 std::vector<Variable> Parser::parameters(std::string_view what, bool names_are_optional) {

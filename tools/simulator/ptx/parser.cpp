@@ -45,14 +45,15 @@ void Parser::module_statement() {
   std::string_view linkage;
   if (lexer_.at(".visible") || lexer_.at(".weak") || lexer_.at(".extern") || lexer_.at(".common")) linkage = lexer_.next().text;
   if (module_.target.empty()) lexer_.fail("there is no .target before this");
-  if (lexer_.accept(".entry")) return function(true);
-  if (lexer_.accept(".func")) return function(false);
+  if (lexer_.accept(".entry")) return function(true, true);
+  if (lexer_.accept(".func")) return function(false, !linkage.empty());
   const std::optional<Space> space = space_named(lexer_.peek().text);
   if (!space || *space == Space::parameter || *space == Space::none) {
     lexer_.fail(fmt::format("'{}' is not a directive that can stand here", shown(lexer_.peek().text)));
   }
   lexer_.skip();
   for (Declaration& declaration : variable_list(*space, linkage == ".extern")) {
+    declaration.variable.is_visible = !linkage.empty();
     add_variable(std::move(declaration.variable), declaration.name, linkage, first.line);
   }
 }

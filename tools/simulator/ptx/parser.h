@@ -75,7 +75,7 @@ class Parser {
     std::unordered_map<Place, int, PlaceHash> places;  // the latest line index of each
     int line = -1;
   };
-  void function(bool is_entry);
+  void function(bool is_entry, bool is_visible);
   std::vector<Variable> parameters(std::string_view what, bool names_are_optional);
   bool function_directive(Function& function);
   void three(int (&numbers)[3], std::string_view what);
@@ -104,7 +104,7 @@ class Parser {
   void initial_scalar(Declaration& declaration, std::size_t at);
   bool initial_symbol(Declaration& declaration, std::size_t at);
   Symbol symbol_with_offset(bool& generic);
-  bool attribute();
+  bool attribute(bool* managed = nullptr);
 
   // constants.cpp
   Constant constant(int lowest_precedence = 0);

@@ -26,13 +26,13 @@ std::optional<Space> Parser::space_named(std::string_view directive) {
   return std::nullopt;
 }
 
-// .attribute(.managed) and the like: where the memory lies is the host's business, and it is told by itself.
-bool Parser::attribute() {
+// .attribute(.managed) and the like.
+bool Parser::attribute(bool* managed) {
   if (!lexer_.accept(".attribute")) return false;
   lexer_.expect('(', ".attribute");
   do {
     if (!lexer_.at(Token::Kind::directive)) lexer_.fail_expected("an attribute");
-    lexer_.skip();
+    if (lexer_.next().text == ".managed" && managed != nullptr) *managed = true;
     if (lexer_.accept('(')) {
       do integer_constant("the value of an attribute");
       while (lexer_.accept(','));
@@ -50,7 +50,7 @@ Parser::Declaration Parser::declaration_head(Space space, std::string_view what)
   variable.space = space;
   variable.alignment = 0;
   bool is_pointer = false;
-  while (attribute()) {
+  while (attribute(&variable.is_managed)) {
   }
   while (lexer_.at(Token::Kind::directive)) {
     const Token token = lexer_.next();
@@ -74,7 +74,7 @@ Parser::Declaration Parser::declaration_head(Space space, std::string_view what)
     } else {
       fail(token.line, fmt::format("'{}' is not known in the declaration of {}", shown(word), what));
     }
-    while (attribute()) {
+    while (attribute(&variable.is_managed)) {
     }
   }
   if (variable.type == Type::none) lexer_.fail_expected(fmt::format("the type of {}", what));

@@ -103,7 +103,7 @@ cudaError_t __cudaPopCallConfiguration(dim3* grid, dim3* block, size_t* shared, 
 }
 
 cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* stub) {
-  return call([&](Process&, Lock&) {
+  return call(State::any, [&](Process&, Lock&) {
     *kernel = Modules::instance().function(stub);
     return *kernel != nullptr ? cudaSuccess : cudaErrorInvalidDeviceFunction;
   });

@@ -1,4 +1,5 @@
 // Allocation of every kind, what is known of pointers, pools.
+#include <cstdint>
 #include <cstring>
 
 #include "check.h"
