@@ -36,6 +36,8 @@ enum class Special : std::uint8_t {
   smid,
   nsmid,
   gridid,
+  envreg1,  // envreg1 and envreg2: the workspace of a cooperative launch
+  envreg2,
   lanemask_eq,
   lanemask_le,
   lanemask_lt,

@@ -32,6 +32,8 @@ const std::unordered_map<std::string_view, std::pair<Special, Width>>& names() {
       {"smid", {smid, Width::b32}},
       {"nsmid", {nsmid, Width::b32}},
       {"gridid", {gridid, Width::b64}},
+      {"envreg1", {envreg1, Width::b32}},
+      {"envreg2", {envreg2, Width::b32}},
       {"lanemask_eq", {lanemask_eq, Width::b32}},
       {"lanemask_le", {lanemask_le, Width::b32}},
       {"lanemask_lt", {lanemask_lt, Width::b32}},
@@ -139,6 +141,10 @@ std::uint64_t value_of(Special special, const Warp& warp, const Block& block, co
       return block.linear % multiprocessors;
     case nsmid:
       return multiprocessors;
+    case envreg1:
+      return launch.grid_workspace >> 32;
+    case envreg2:
+      return launch.grid_workspace & 0xffffffff;
     case gridid:
       return launch.operation;
     case lanemask_eq:
