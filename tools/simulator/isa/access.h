@@ -37,13 +37,15 @@ inline void read_addresses(const Warp& warp, const Instruction& in, std::uint64_
   }
 }
 
-/// Offsets in shared or local memory; one that does not fit in 32 bits becomes the largest, which is outside.
+inline constexpr std::uint32_t kOutside = 0xffffffe0;
+
+/// Offsets in shared or local memory; one that does not fit in 32 bits becomes a large one, which is outside.
 inline void read_offsets(const Warp& warp, const Instruction& in, std::uint32_t* offset) {
   if ((in.flags & kWide) != 0) {
     const auto* base = warp.at<std::uint64_t>(in.a);
     for (int lane = 0; lane < kLanes; ++lane) {
       const std::uint64_t sum = base[lane] + static_cast<std::uint64_t>(in.immediate);
-      offset[lane] = sum > 0xffffffff ? 0xffffffff : static_cast<std::uint32_t>(sum);
+      offset[lane] = sum > 0xffffffff ? kOutside : static_cast<std::uint32_t>(sum);
     }
   } else {
     const auto* base = warp.at<std::uint32_t>(in.a);

@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "error.h"
-#include "isa/memory_lanes.h"
 #include "isa/mbarrier.h"
 #include "isa/memory_decoding.h"
+#include "isa/memory_lanes.h"
 #include "machine/races.h"
 #include "machine/shared_bits.h"
 
@@ -30,7 +30,7 @@ void copy(Warp& warp, const Instruction& in) {
     if ((in.flags & kWideDestination) != 0) {
       const std::uint64_t sum =
           warp.at<std::uint64_t>(in.a)[lane] + static_cast<std::uint64_t>(static_cast<std::int32_t>(offset));
-      to[lane] = sum > 0xffffffff ? 0xffffffff : static_cast<std::uint32_t>(sum);
+      to[lane] = sum > 0xffffffff ? kOutside : static_cast<std::uint32_t>(sum);
     } else {
       to[lane] = warp.at<std::uint32_t>(in.a)[lane] + offset;
     }

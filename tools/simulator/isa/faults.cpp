@@ -108,6 +108,11 @@ bool diagnose_global(const Warp& warp, const Instruction& in, Address address, c
     return true;
   }
   if (__atomic_load_n(&a->freed, __ATOMIC_RELAXED)) {
+    if (a->kind == MemoryKind::registered) {
+      result = {Fault::host_memory, kIllegalAddress,
+                fmt::format("{} at {:#x}, which is memory of the host that is no longer registered", text_of(use), address)};
+      return true;
+    }
     result = {Fault::use_after_free, kIllegalAddress,
               fmt::format("{} at {:#x}, {} bytes inside a freed {}", text_of(use), address, address - a->base, named(*a))};
     return true;

@@ -31,7 +31,7 @@ void rows(Warp& warp, const Instruction& in, bool write, std::uint32_t* offset) 
   read_addresses(warp, in, address);
   for (int lane = 0; lane < kLanes; ++lane) {
     if ((in.flags & kGeneric) != 0) address[lane] -= kSharedWindow;
-    offset[lane] = address[lane] > 0xffffffff ? 0xffffffff : static_cast<std::uint32_t>(address[lane]);
+    offset[lane] = address[lane] > 0xffffffff ? kOutside : static_cast<std::uint32_t>(address[lane]);
   }
   warp.mask = wanted;
   resolve_shared<checked>(warp, in, offset, {kRow, kRow, write ? AccessKind::write : AccessKind::read});

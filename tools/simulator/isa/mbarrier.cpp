@@ -206,7 +206,7 @@ void offsets(Warp& warp, const Instruction& in, std::uint32_t* offset) {
   for (Mask rest = warp.mask; rest != 0; rest &= rest - 1) {
     const int lane = std::countr_zero(rest);
     if ((in.flags & kGeneric) != 0) address[lane] -= kSharedWindow;
-    offset[lane] = address[lane] > 0xffffffff ? 0xffffffff : static_cast<std::uint32_t>(address[lane]);
+    offset[lane] = address[lane] > 0xffffffff ? kOutside : static_cast<std::uint32_t>(address[lane]);
     if (offset[lane] % 8 != 0 || std::uint64_t{offset[lane]} + 8 > warp.block->shared_bytes) {
       for (int other = 0; other < kLanes; ++other) offset[other] = offset[lane];
       shared_fault(warp, in, offset, 1u << lane, {8, 8, AccessKind::atomic}, {});

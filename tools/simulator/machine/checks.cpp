@@ -1,6 +1,7 @@
 #include "machine/checks.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "error.h"
 #include "isa/code.h"
@@ -30,35 +31,33 @@ const Code* code_with(const Kernel* kernel, std::uint32_t instruction) {
   return nullptr;
 }
 
+// The instruction as in the PTX, and where it is in the program's source: from the innermost inlined function out.
+void add_source(const Kernel& kernel, const Code& code, std::size_t pc, Place& place) {
+  const ptx::Instruction* source = pc < code.sources.size() ? code.sources[pc] : nullptr;
+  if (source == nullptr) return;
+  place.instruction = fmt::format("{} (PTX line {})", source->full, source->ptx_line);
+  const ptx::Module& module = kernel.program->module();
+  for (int at = source->line; at >= 0; at = code.function->lines[at].inlined_at) {
+    const ptx::SourceLine& line = code.function->lines[at];
+    if (line.line == 0) continue;
+    const std::string file = line.file < static_cast<int>(module.files.size()) ? module.files[line.file] : "";
+    place.source.push_back(fmt::format("{}:{}", std::filesystem::path(file).filename().string(), line.line));
+  }
+}
+
 Place place_in(const Kernel* kernel, const Dim3& grid, const Dim3& block, std::uint64_t linear, std::uint32_t thread,
                std::uint32_t instruction) {
   Place result;
   result.kernel = kernel == nullptr ? "a kernel" : kernel->demangled;
   result.block = index_in(linear, grid);
   result.thread = index_in(thread, block);
-  const Code* code = code_with(kernel, instruction);
-  if (code == nullptr) {
-    result.instruction = instruction == kNoInstruction || instruction == Stamp::kUnknown
-                             ? "an instruction"
-                             : fmt::format("instruction {}", instruction);
-    return result;
+  result.instruction = instruction == kNoInstruction || instruction == Stamp::kUnknown
+                           ? "an instruction"
+                           : fmt::format("instruction {}", instruction);
+  if (const Code* code = code_with(kernel, instruction); code != nullptr) {
+    add_source(*kernel, *code, instruction - code->instructions.front().index, result);
   }
-  // As if its warp were there now.
-  Launch launch;
-  launch.kernel = kernel;
-  launch.grid = grid;
-  launch.block = block;
-  Block there;
-  there.launch = &launch;
-  there.linear = linear;
-  there.id = result.block;
-  Frame frame;
-  frame.code = code;
-  Warp warp;
-  warp.block = &there;
-  warp.frame = &frame;
-  warp.index = thread / kLanes;
-  return place_of(warp, code->instructions[instruction - code->instructions.front().index], static_cast<int>(thread % kLanes));
+  return result;
 }
 
 }  // namespace
@@ -137,10 +136,7 @@ void report(const Warp& warp, const Instruction& in, int lane, Fault fault, std:
 
 void forget(const Kernel& kernel) { Operations::instance().forget(&kernel); }
 
-Place place(const Warp& warp, const Instruction& in, int lane) {
-  if (warp.frame != nullptr && warp.frame->code != nullptr) return place_of(warp, in, lane);
-  return place(*warp.block, warp.thread_of(lane), in.index);
-}
+Place place(const Warp& warp, const Instruction& in, int lane) { return place(*warp.block, warp.thread_of(lane), in.index); }
 
 Place place(const Block& block, std::uint32_t thread, std::uint32_t instruction) {
   return place_in(block.launch->kernel, block.launch->grid, block.launch->block, block.linear, thread, instruction);

@@ -27,6 +27,7 @@ constexpr std::size_t kGrowth = std::size_t{256} << 20;         // working memor
 constexpr std::size_t kPoisonFile = std::size_t{16} << 20;
 constexpr std::size_t kEagerPoison = std::size_t{32}
                                      << 20;  // larger allocations get their poison page by page, when they are touched
+constexpr Address kNear = Address{1} << 20;  // of registered memory, for messages
 constexpr int kPoison = 0xcb;                // as float -2.7e7, as int -875836469, as half -15.6
 
 std::size_t round_up(std::size_t value, std::size_t to) { return (value + to - 1) / to * to; }
@@ -307,9 +308,13 @@ const Allocation* Memory::nearest(Address address) const {
     if (next != list->end()) above = *next;
     if (next != list->begin()) below = next[-1];
   }
-  if (below == nullptr || above == nullptr) return below == nullptr ? above : below;
-  if (address < below->end) return below;
-  return address - below->end < above->base - address ? below : above;
+  const Allocation* result = below;
+  if (below == nullptr || (above != nullptr && address >= below->end && address - below->end >= above->base - address))
+    result = above;
+  if (result == nullptr) return nullptr;
+  // What is further away has nothing to do with the address.
+  const Address distance = address < result->base ? result->base - address : address < result->end ? 0 : address - result->end;
+  return region_of(address) >= 0 || distance < kNear ? result : nullptr;
 }
 
 std::size_t Memory::bytes_in_use(int device) const { return implementation_->in_use.at(device); }

@@ -246,12 +246,12 @@ void SharedRaces::look_at_reads(const Warp& warp, const Instruction& in, std::ui
     if (v != warp.index) {
       if (time < clock(warp.index, v)) continue;
     } else {
-      readers &= ~(1u << lane);
       if (time < synced_[v]) continue;
+      // The time is that of the last of several reads: any synchronisation with the others since all were synchronised counts
+      // then.
+      const std::uint32_t since = std::popcount(readers) > 1 ? synced_[v] : time;
+      readers &= ~(1u << lane);
       if (!lanes_[v].empty()) {
-        // The time is that of the last of several reads: any synchronisation with the others since all were synchronised counts
-        // then.
-        const std::uint32_t since = std::popcount(readers) > 1 ? synced_[v] : time;
         const std::uint32_t* row = lanes_[v].data() + lane * kLanes;
         for (int other = 0; other < kLanes; ++other) readers &= row[other] > since ? ~(1u << other) : ~0u;
       }
