@@ -208,7 +208,14 @@ cudaError_t cudaMemcpyPeer(void* to, int to_device, const void* from, int from_d
   return call([&](Process& process, Lock& lock) {
     const auto is_device = [&](int d) { return d >= 0 && d < static_cast<int>(process.devices.size()); };
     if (!is_device(to_device) || !is_device(from_device)) return cudaErrorInvalidDevice;
-    return do_copy(lock, process.stream(nullptr), linear_copy(to, from, bytes, cudaMemcpyDefault), Waiting::blocking, "cudaMemcpyPeer");
+    // It comes after all work of these devices, and all that follows comes after it.
+    const CUstream_st& own = current().legacy;
+    for (const int d : {to_device, from_device})
+      if (d != own.device) (void)process.barrier(own.device, {process.barrier(d)});
+    const cudaError_t error = do_copy(lock, process.stream(nullptr), linear_copy(to, from, bytes, cudaMemcpyDefault), Waiting::blocking, "cudaMemcpyPeer");
+    for (const int d : {to_device, from_device})
+      if (d != own.device) (void)process.barrier(d, {own.tail});
+    return error;
   });
 }
 

@@ -123,6 +123,13 @@ void Process::submit(CUstream_st& stream, const OperationPtr& operation, const s
   scheduler.submit(operation, before);
 }
 
+OperationPtr Process::barrier(int device, const std::vector<OperationPtr>& also_after) {
+  auto marker = std::make_shared<Operation>();
+  marker->name = "barrier";
+  submit(devices[device].legacy, marker, also_after);
+  return marker;
+}
+
 void Process::note(const Operation& operation) { join(host_clock, operation.clock()); }
 
 cudaError_t Process::wait(Lock& lock, const OperationPtr& operation) {
@@ -137,11 +144,7 @@ cudaError_t Process::wait(Lock& lock, const OperationPtr& operation) {
 cudaError_t Process::synchronize(Lock& lock, CUstream_st& stream) {
   const int device = stream.device;
   // The legacy stream also waits for the blocking ones.
-  if (stream.legacy) {
-    auto marker = std::make_shared<Operation>();
-    marker->name = "cudaStreamSynchronize";
-    submit(stream, marker);
-  }
+  if (stream.legacy) (void)barrier(device);
   const OperationPtr tail = stream.tail;
   if (tail) return wait(lock, tail);
   flush_printed(device);
