@@ -56,7 +56,7 @@ struct SquareRoot {
   [[gnu::always_inline]] static F64x4 apply(F64x4 a) { return _mm256_sqrt_pd(a); }
 };
 
-template <class Op, class T, bool Saturate = false>
+template <class Op, class T>
 void unary(Warp& w, const Instruction& in) {
   using V = Vector<T>;
   const T* a = w.at<const T>(in.a);
@@ -346,6 +346,8 @@ bool decode_testp(const ptx::Instruction& in, Decoder& decoder, Instruction& out
   const auto property = std::find(kProperties.begin(), kProperties.end(), in.modifiers[0]);
   const ptx::Type type = ptx::type_named(in.modifiers[1]);
   if (property == kProperties.end() || (type != ptx::Type::f32 && type != ptx::Type::f64)) return false;
+  const Width own = decoder.width(in.operands[1]);
+  if (own != Width::none && own != width_of(type)) decoder.fail(in, "an operand is a register of another width");
   out.flags = static_cast<std::uint8_t>(property - kProperties.begin());
   out.d = decoder.write(in.operands[0], Width::pred);
   out.a = decoder.read(in.operands[1], width_of(type), type);
