@@ -1,4 +1,5 @@
-// mma.sync: fragments to and from a tile of words (PTX ISA, "Matrix Fragments for mma"), and the multiplies that are not made of tiles.
+// mma.sync: fragments to and from a tile of words (PTX ISA, "Matrix Fragments for mma"), and the multiplies that are not made
+// of tiles.
 #include "isa/matrix.h"
 
 #include <algorithm>
@@ -8,17 +9,22 @@
 
 #include "error.h"
 #include "isa/matrix_vector.h"
+#include "machine/checks.h"
 #include "machine/options.h"
 
 namespace sim::matrix {
 namespace {
 
-const Form& form_of(const Instruction& in) { return *reinterpret_cast<const Form*>(static_cast<std::intptr_t>(in.immediate)); }
-
-// Registers of each fragment; an f16 accumulator's hold two.
-struct Counts {
-  int a, b, c, d;
+struct Fragments {
+  const Location *d, *a, *b, *c;
 };
+Fragments fragments_of(const Instruction& in, const Counts& counts) {
+  const Location* a = in.list + counts.d;
+  return {in.list, a, a + counts.a, a + counts.a + counts.b};
+}
+
+}  // namespace
+
 Counts counts_of(const Form& form) {
   const auto registers = [](int elements, Element element) { return elements / 32 / per_word(element); };
   if (form.a == Element::f16 && form.m == 8) return {2, 2, form.c == Element::f16 ? 4 : 8, form.d == Element::f16 ? 4 : 8};
@@ -26,8 +32,10 @@ Counts counts_of(const Form& form) {
           registers(form.m * form.n, form.d)};
 }
 
-// Lane 4 g + t of register r of A has words t + 4 (r / 2) of row g + 8 (r % 2) where there are 16 rows; of B, word t + 4 r of column g.
-void read_operands(const Warp& w, const Form& form, const Location* a, const Location* b, const Counts& counts, Tile& tile) {
+// Lane 4 g + t of register r of A has words t + 4 (r / 2) of row g + 8 (r % 2) where there are 16 rows; of B, word t + 4 r of
+// column g.
+void read_operands(const Warp& w, const Form& form, const Location* a, const Location* b, Tile& tile) {
+  const Counts counts = counts_of(form);
   const bool tall = form.m == 16;
   for (int r = 0; r < counts.a; ++r) {
     const int word = tall ? r / 2 * 4 : r * 4, row = tall ? r % 2 * 8 : 0;
@@ -40,10 +48,10 @@ void read_operands(const Warp& w, const Form& form, const Location* a, const Loc
 }
 
 // Register 2 h + i of C has column 2 t + i of row g + 8 h; packed f16, register h has both columns.
-void read_accumulators(const Warp& w, const Form& form, const Location* c, Tile& tile) {
+void read_accumulators(const Warp& w, const Form& form, Element element, const Location* c, Tile& tile) {
   constexpr int kStride = 2 * Tile::kRows;
   for (int h = 0; h < form.m / 8; ++h) {
-    if (form.c != Element::f16) {
+    if (element != Element::f16) {
       for (int i = 0; i < 2; ++i) split_quads(w.at<std::uint32_t>(c[2 * h + i]), &tile.c[i][8 * h], kStride);
       continue;
     }
@@ -60,11 +68,11 @@ void read_accumulators(const Warp& w, const Form& form, const Location* c, Tile&
   }
 }
 
-void write_results(const Warp& w, const Form& form, const Location* d, Tile& tile) {
+void write_results(const Warp& w, const Form& form, Element element, const Location* d, Tile& tile) {
   constexpr int kStride = 2 * Tile::kRows;
   alignas(64) std::uint32_t lanes[kLanes];
   for (int h = 0; h < form.m / 8; ++h) {
-    if (form.d == Element::f16) {
+    if (element == Element::f16) {
       for (int n = 0; n < Tile::kColumns; n += 2) {
         for (int g = 8 * h; g < 8 * h + 8; ++g) tile.c[n][g] |= tile.c[n + 1][g] << 16;
       }
@@ -79,27 +87,25 @@ void write_results(const Warp& w, const Form& form, const Location* d, Tile& til
   }
 }
 
-struct Fragments {
-  const Location *d, *a, *b, *c;
-};
-Fragments fragments_of(const Instruction& in, const Counts& counts) {
-  const Location* a = in.list + counts.d;
-  return {in.list, a, a + counts.a, a + counts.a + counts.b};
-}
+namespace {
 
 void run_tile(Warp& w, const Instruction& in) {
+  check_lanes(w, in);
   const Form& form = form_of(in);
   const Counts counts = counts_of(form);
   const Fragments at = fragments_of(in, counts);
   Tile tile;
-  read_operands(w, form, at.a, at.b, counts, tile);
-  read_accumulators(w, form, at.c, tile);
+  read_operands(w, form, at.a, at.b, tile);
+  read_accumulators(w, form, form.c, at.c, tile);
   form.multiply(form, tile);
-  write_results(w, form, at.d, tile);
+  write_results(w, form, form.d, at.d, tile);
 }
+
+}  // namespace
 
 // The same places as in a tile, with one element a register: fused multiply-adds in the order of k.
 void run_double(Warp& w, const Instruction& in) {
+  check_lanes(w, in);
   const Form& form = form_of(in);
   const Counts counts = counts_of(form);
   const Fragments at = fragments_of(in, counts);
@@ -127,12 +133,17 @@ void run_double(Warp& w, const Instruction& in) {
   }
 }
 
+namespace {
+
 // m8n8k4 of f16: four multiplies, each by lanes q to q + 3 and q + 16 to q + 19. `flags` bit 0: A by columns, bit 1: B by rows.
 void run_m8n8k4(Warp& w, const Instruction& in) {
+  check_lanes(w, in);
   const Form& form = form_of(in);
   const Counts counts = counts_of(form);
   const Fragments at = fragments_of(in, counts);
-  const auto half = [&](const Location* fragment, int lane, int i) { return w.at<std::uint16_t>(fragment[i / 2])[2 * lane + i % 2]; };
+  const auto half = [&](const Location* fragment, int lane, int i) {
+    return w.at<std::uint16_t>(fragment[i / 2])[2 * lane + i % 2];
+  };
   std::uint32_t results[8][kLanes];
   for (int lane = 0; lane < kLanes; ++lane) {
     const int quad = lane & 12, high = lane / 16 * 4;
@@ -177,22 +188,58 @@ void split_quads(const std::uint32_t* lanes, std::uint32_t* runs, int stride) {
 #ifdef __AVX512F__
   const __m512i low = _mm512_load_si512(lanes), high = _mm512_load_si512(lanes + 16);
   const __m512i first = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29), two = _mm512_set1_epi32(2);
-  const __m512i even = _mm512_permutex2var_epi32(low, first, high), odd = _mm512_permutex2var_epi32(low, _mm512_add_epi32(first, two), high);
-  const auto put = [&](int t, __m256i run) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(runs + t * stride), run); };
-  put(0, _mm512_castsi512_si256(even));
-  put(1, _mm512_extracti64x4_epi64(even, 1));
-  put(2, _mm512_castsi512_si256(odd));
-  put(3, _mm512_extracti64x4_epi64(odd, 1));
+  const __m512i even = _mm512_permutex2var_epi32(low, first, high),
+                odd = _mm512_permutex2var_epi32(low, _mm512_add_epi32(first, two), high);
+  const __m256i parts[4] = {_mm512_castsi512_si256(even), _mm512_extracti64x4_epi64(even, 1), _mm512_castsi512_si256(odd),
+                            _mm512_extracti64x4_epi64(odd, 1)};
 #else
-  for (int t = 0; t < 4; ++t) {
-    for (int g = 0; g < 8; ++g) runs[t * stride + g] = lanes[4 * g + t];
-  }
+  // Pairs of neighbouring g side by side, then a transposition of four by four pairs.
+  const __m256i pairs = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  __m256i p[4];
+  for (int n = 0; n < 4; ++n)
+    p[n] = _mm256_permutevar8x32_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(lanes + 8 * n)), pairs);
+  const __m256i a = _mm256_unpacklo_epi64(p[0], p[1]), b = _mm256_unpackhi_epi64(p[0], p[1]);
+  const __m256i c = _mm256_unpacklo_epi64(p[2], p[3]), d = _mm256_unpackhi_epi64(p[2], p[3]);
+  const __m256i parts[4] = {_mm256_permute2x128_si256(a, c, 0x20), _mm256_permute2x128_si256(b, d, 0x20),
+                            _mm256_permute2x128_si256(a, c, 0x31), _mm256_permute2x128_si256(b, d, 0x31)};
 #endif
+  for (int t = 0; t < 4; ++t) _mm256_store_si256(reinterpret_cast<__m256i*>(runs + t * stride), parts[t]);
 }
 
 void join_quads(std::uint32_t* lanes, const std::uint32_t* runs, int stride) {
-  for (int g = 0; g < 8; ++g) {
-    for (int t = 0; t < 4; ++t) lanes[4 * g + t] = runs[t * stride + g];
+  __m256i r[4];
+  for (int t = 0; t < 4; ++t) r[t] = _mm256_load_si256(reinterpret_cast<const __m256i*>(runs + t * stride));
+  const __m256i a = _mm256_unpacklo_epi32(r[0], r[1]), b = _mm256_unpackhi_epi32(r[0], r[1]);
+  const __m256i c = _mm256_unpacklo_epi32(r[2], r[3]), d = _mm256_unpackhi_epi32(r[2], r[3]);
+  // Each 128-bit half of these has the four t of one g.
+  const __m256i g0 = _mm256_unpacklo_epi64(a, c), g1 = _mm256_unpackhi_epi64(a, c), g2 = _mm256_unpacklo_epi64(b, d),
+                g3 = _mm256_unpackhi_epi64(b, d);
+  const auto put = [&](int n, __m256i v) { _mm256_store_si256(reinterpret_cast<__m256i*>(lanes + 8 * n), v); };
+  put(0, _mm256_permute2x128_si256(g0, g1, 0x20));
+  put(1, _mm256_permute2x128_si256(g2, g3, 0x20));
+  put(2, _mm256_permute2x128_si256(g0, g1, 0x31));
+  put(3, _mm256_permute2x128_si256(g2, g3, 0x31));
+}
+
+void check_lanes(const Warp& warp, const Instruction& in) {
+  if (warp.mask == kAllLanes || warp.block == nullptr) return;
+  const int lane = std::countr_zero(warp.mask);
+  checks::report(warp, in, lane, Fault::exited_lanes,
+                 fmt::format("only lanes {:#010x} of the warp take part in a matrix instruction", warp.mask));
+}
+
+void add_registers(const ptx::Instruction& in, Decoder& decoder, const ptx::Operand& operand, int count, Width width,
+                   bool written, std::vector<Location>& list) {
+  const bool is_vector = operand.kind == ptx::Operand::Kind::vector;
+  const std::span<const ptx::Operand> registers =
+      is_vector ? std::span<const ptx::Operand>(operand.elements) : std::span(&operand, 1);
+  if (static_cast<int>(registers.size()) != count) {
+    decoder.fail(in, fmt::format("a fragment has {} registers where {} are needed", registers.size(), count));
+  }
+  for (const ptx::Operand& element : registers) {
+    if (decoder.width(element) != width && element.kind != ptx::Operand::Kind::sink)
+      decoder.fail(in, "a register's size is not the fragment's");
+    list.push_back(written ? decoder.write(element, width) : decoder.read(element, width));
   }
 }
 
@@ -227,7 +274,7 @@ bool decode_mma(const ptx::Instruction& in, Decoder& decoder, Instruction& out, 
     return false;
   }
   const Form* form = find_form(shape, types, architecture, saturate, operation);
-  if (form == nullptr || form->n != 8) return false;
+  if (form == nullptr) return false;
   const bool quads = form->a == Element::f16 && form->m == 8;
   if ((a_columns || b_rows) && !quads) return false;
   if (form->architecture > architecture) {
@@ -239,14 +286,8 @@ bool decode_mma(const ptx::Instruction& in, Decoder& decoder, Instruction& out, 
   if (in.operands.size() != 4) decoder.fail(in, "needs four operands");
   std::vector<Location> list;
   for (int n = 0; n < 4; ++n) {
-    const ptx::Operand& operand = in.operands[n];
-    const Width width = elements[n] == Element::f64 ? Width::b64 : Width::b32;
-    const bool is_vector = operand.kind == ptx::Operand::Kind::vector;
-    const std::span<const ptx::Operand> registers = is_vector ? std::span<const ptx::Operand>(operand.elements) : std::span(&operand, 1);
-    if (static_cast<int>(registers.size()) != expected[n]) {
-      decoder.fail(in, fmt::format("operand {} has {} registers, it needs {}", n + 1, registers.size(), expected[n]));
-    }
-    for (const ptx::Operand& element : registers) list.push_back(n == 0 ? decoder.write(element, width) : decoder.read(element, width));
+    add_registers(in, decoder, in.operands[n], expected[n], elements[n] == Element::f64 ? Width::b64 : Width::b32, n == 0,
+                  list);
   }
   out.list = decoder.list(std::move(list));
   out.immediate = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(form));
@@ -262,9 +303,8 @@ bool decode_mma(const ptx::Instruction& in, Decoder& decoder, Instruction& out, 
 namespace sim {
 
 std::vector<OpcodeEntry> matrix_opcodes() {
-  return {{"mma", [](const ptx::Instruction& in, Decoder& decoder, Instruction& out) {
-             return matrix::decode_mma(in, decoder, out, options().architecture);
-           }},
+  return {{"mma", [](const ptx::Instruction& in, Decoder& decoder,
+                     Instruction& out) { return matrix::decode_mma(in, decoder, out, options().architecture); }},
           {"wmma", [](const ptx::Instruction& in, Decoder& decoder, Instruction& out) {
              return matrix::decode_wmma(in, decoder, out, options().architecture);
            }}};

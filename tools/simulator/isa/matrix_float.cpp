@@ -1,5 +1,5 @@
-// Truncated fused dot products (see FloatModel), a vector of rows at a time: exact products of the significands are shifted right by their
-// distance to the largest exponent, which cuts them toward zero, and added as integers.
+// Truncated fused dot products (see FloatModel), a vector of rows at a time: exact products of the significands are shifted
+// right by their distance to the largest exponent, which cuts them toward zero, and added as integers.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -10,26 +10,26 @@
 namespace sim::matrix {
 namespace {
 
-constexpr int kGroups = 4;            // at most
+constexpr int kGroups = 4;           // at most
 constexpr int kNoExponent = -10000;  // of a zero: below every other sum of two exponents
 
-// The significands (with half of the fraction bits that a product gets), exponents and signs of a matrix, element e of each word in plane e,
-// laid out like the words.
+// The significands (with half of the fraction bits that a product gets), exponents and signs of a matrix, element e of each
+// word in plane e, laid out like the words.
 template <int per_word, int count>
 struct Operand {
   alignas(64) std::int32_t significand[per_word][Tile::kWords * count];
   alignas(64) std::int32_t exponent[per_word][Tile::kWords * count];
   alignas(64) std::int32_t sign[per_word][Tile::kWords * count];  // 0 or -1
-  // By row or column, for each group of k: the sign bits (first half of the group in bits 0 on, second half in bits 16 on), and the least that
-  // the largest exponent can be: that of a zero, if there is one.
+  // By row or column, for each group of k: the sign bits (first half of the group in bits 0 on, second half in bits 16 on), and
+  // the least that the largest exponent can be: that of a zero, if there is one.
   static constexpr int kLine = std::max(count, kWidth);
   alignas(64) std::int32_t signs[kGroups][kLine];
   alignas(64) std::int32_t floor[kGroups][kLine];
   alignas(64) std::int32_t special[kLine];  // -1: an infinity or a NaN
 };
 
-// The bit of Operand::signs for each element of a group. With AVX-512 a vector holds two words of the eight columns: its upper lanes belong to
-// the next word.
+// The bit of Operand::signs for each element of a group. With AVX-512 a vector holds two words of the eight columns: its upper
+// lanes belong to the next word.
 template <int per_word, int group, int count>
 struct SignBits {
   alignas(64) std::int32_t bits[group][kWidth] = {};
@@ -44,12 +44,14 @@ struct SignBits {
 };
 
 template <int per_word, int group, int count>
-void unpack(const std::uint32_t* words, const Form& form, const Format& format, int fraction_bits, Operand<per_word, count>& out) {
+void unpack(const std::uint32_t* words, const Form& form, const Format& format, int fraction_bits,
+            Operand<per_word, count>& out) {
   constexpr int kBits = 32 / per_word, kStep = std::max(1, kWidth / count);
   static constexpr SignBits<per_word, group, count> kSignBits;
   static_assert(group / per_word % kStep == 0);
   const Vector mantissa = fill((1 << format.mantissa_bits) - 1), field_mask = fill((1 << format.exponent_bits) - 1);
-  const Vector hidden = fill(1 << format.mantissa_bits), bias = fill(format.bias()), scale = fill(fraction_bits - format.mantissa_bits);
+  const Vector hidden = fill(1 << format.mantissa_bits), bias = fill(format.bias()),
+               scale = fill(fraction_bits - format.mantissa_bits);
   const Vector none = fill(kNoExponent), one = fill(1), zero_exponent = fill(form.model.zero_exponent);
   for (int r = 0; r < count; r += kWidth) {
     Vector specials = zero();
@@ -167,8 +169,8 @@ void multiply(const Form& form, Tile& tile) {
           exponents[i] = add(load(a.exponent[e] + word * Tile::kRows + row), fill(b.exponent[e][word * Tile::kColumns + n]));
           largest = max(largest, exponents[i]);
         }
-        // Negative terms are added as their complements; the number of them is added at the end. The sum of a group can need 33 bits, each half
-        // of it fits in 32.
+        // Negative terms are added as their complements; the number of them is added at the end. The sum of a group can need 33
+        // bits, each half of it fits in 32.
         Vector sums[2];
         {
           const int scale = model.fraction - c_format.mantissa_bits;
@@ -196,7 +198,7 @@ void multiply(const Form& form, Tile& tile) {
         const Vector sign = shift_right_signed<31>(majority(sums[0], sums[1], sum));
         const Vector magnitude = sub(bit_xor(sum, sign), sign);
         c = model.rounding == FloatModel::Rounding::half_to_nearest ? pack_half(magnitude, largest, sign, model)
-                                                                     : pack_single(magnitude, largest, sign, model);
+                                                                    : pack_single(magnitude, largest, sign, model);
       }
       store(&tile.c[n][row], c);
       std::uint32_t again = mask_of(special);
@@ -210,7 +212,8 @@ void multiply(const Form& form, Tile& tile) {
         constexpr int kBits = 32 / per_word;
         for (int k = 0; k < form.k; ++k) {
           const auto cut = [&](std::uint32_t word) {
-            return kBits == 32 ? word : word >> (k % per_word * kBits) & static_cast<std::uint32_t>((std::uint64_t{1} << kBits) - 1);
+            return kBits == 32 ? word
+                               : word >> (k % per_word * kBits) & static_cast<std::uint32_t>((std::uint64_t{1} << kBits) - 1);
           };
           a_row[k] = cut(tile.a[k / per_word][row + r]);
           b_column[k] = cut(tile.b[k / per_word][n]);
@@ -224,6 +227,7 @@ void multiply(const Form& form, Tile& tile) {
 }  // namespace
 
 void multiply_float(const Form& form, Tile& tile) {
+  if (multiply_moderate(form, tile)) return;
   const int words = per_word(form.a), group = form.model.group;
   if (words == 2 && group == 8) return multiply<2, 8>(form, tile);
   if (words == 2 && group == 16) return multiply<2, 16>(form, tile);

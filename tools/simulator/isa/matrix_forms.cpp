@@ -1,4 +1,4 @@
-// The table of forms of mma and wmma: shapes and types of PTX ISA 9.0 for targets up to sm_90, and the arithmetic of each architecture.
+// The table of forms of mma: shapes and types of PTX ISA 9.0 for targets up to sm_90, and the arithmetic of each architecture.
 #include <vector>
 
 #include "error.h"
@@ -11,11 +11,13 @@ struct ElementName {
   std::string_view name;
   Element element;
 };
-constexpr ElementName kElements[] = {{"f16", Element::f16}, {"bf16", Element::bf16}, {"tf32", Element::tf32}, {"e4m3", Element::e4m3},
-                                     {"e5m2", Element::e5m2}, {"f64", Element::f64}, {"s8", Element::s8}, {"u8", Element::u8},
-                                     {"s4", Element::s4}, {"u4", Element::u4}, {"b1", Element::b1}, {"f32", Element::f32}, {"s32", Element::s32}};
+constexpr ElementName kElements[] = {
+    {"f16", Element::f16}, {"bf16", Element::bf16}, {"tf32", Element::tf32}, {"e4m3", Element::e4m3}, {"e5m2", Element::e5m2},
+    {"f64", Element::f64}, {"s8", Element::s8},     {"u8", Element::u8},     {"s4", Element::s4},     {"u4", Element::u4},
+    {"b1", Element::b1},   {"f32", Element::f32},   {"s32", Element::s32}};
 
-// Architectures whose arithmetic differs, by the first of each generation: Turing, Ampere, Ada, Hopper, Blackwell of data centres and of desktops.
+// Architectures whose arithmetic differs, by the first of each generation: Turing, Ampere, Ada, Hopper, Blackwell of data
+// centres and of desktops.
 constexpr int kGenerations[] = {75, 80, 89, 90, 100, 120};
 int generation_of(int architecture) {
   int generation = 0;
@@ -78,7 +80,6 @@ class Table {
         add_bits("m16n8k128", 80, 16, 128, exclusive_or);
         add_bits("m16n8k256", 80, 16, 256, exclusive_or);
       }
-      add_wmma();
     }
   }
 
@@ -126,28 +127,8 @@ class Table {
   }
 
   void add_bits(std::string_view shape, int architecture, int m, int k, bool exclusive_or) {
-    add(shape, architecture, Element::s32, Element::b1, Element::b1, Element::s32, m, 8, k, multiply_bits).exclusive_or = exclusive_or;
-  }
-
-  // wmma: the hardware runs them as several mma of 16 x 8.
-  void add_wmma() {
-    using enum Element;
-    struct Size {
-      std::string_view shape;
-      int m, n;
-    };
-    for (const Size& size : {Size{"m16n16k16", 16, 16}, Size{"m32n8k16", 32, 8}, Size{"m8n32k16", 8, 32}}) {
-      for (Element d : {f16, f32}) {
-        for (Element c : {f16, f32}) add_float(size.shape, 70, d, f16, c, size.m, size.n, 16);
-      }
-      add_float(size.shape, 80, f32, bf16, f32, size.m, size.n, 16);
-      for (Element a : {s8, u8}) {
-        for (bool saturate : {false, true}) {
-          add(size.shape, 72, s32, a, a, s32, size.m, size.n, 16, multiply_integer).saturate = saturate;
-        }
-      }
-    }
-    add_float("m16n16k8", 80, f32, tf32, f32, 16, 16, 8);
+    add(shape, architecture, Element::s32, Element::b1, Element::b1, Element::s32, m, 8, k, multiply_bits).exclusive_or =
+        exclusive_or;
   }
 
   int generation_ = 0;
@@ -183,7 +164,8 @@ FloatModel float_model(int architecture, Element multiplicand, Element result) {
   return model;
 }
 
-const Form* find_form(std::string_view shape, std::string_view types, int architecture, bool saturate, std::string_view operation) {
+const Form* find_form(std::string_view shape, std::string_view types, int architecture, bool saturate,
+                      std::string_view operation) {
   static const Table table;
   Element elements[4];
   for (int n = 0; n < 4; ++n) {
@@ -193,8 +175,8 @@ const Form* find_form(std::string_view shape, std::string_view types, int archit
   }
   const int generation = generation_of(architecture);
   for (const auto& [entry_generation, form] : table.entries()) {
-    if (entry_generation != generation || form.shape != shape || form.d != elements[0] || form.a != elements[1] || form.b != elements[2] ||
-        form.c != elements[3] || form.saturate != saturate) {
+    if (entry_generation != generation || form.shape != shape || form.d != elements[0] || form.a != elements[1] ||
+        form.b != elements[2] || form.c != elements[3] || form.saturate != saturate) {
       continue;
     }
     if (form.a == Element::b1 ? operation != (form.exclusive_or ? "xor" : "and") : !operation.empty()) continue;

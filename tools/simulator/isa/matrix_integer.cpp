@@ -1,4 +1,5 @@
-// Integer and single-bit multiply-accumulate. Elements of a word meet the same elements of the other operand's word, so their order is free.
+// Integer and single-bit multiply-accumulate. Elements of a word meet the same elements of the other operand's word, so their
+// order is free.
 #include "isa/matrix.h"
 #include "isa/matrix_vector.h"
 
@@ -30,7 +31,8 @@ void multiply_words(const Form& form, Tile& tile) {
     for (int w = 0; w < words; ++w) {
       for (int p = 0; p < kPlanes; ++p) {
         const Vector a = halves<bits>(load(&tile.a[w][row]), p, a_signed);
-        for (int n = 0; n < Tile::kColumns; ++n) sums[n] = add(sums[n], multiply_add_halves(a, fill(b[p][w * Tile::kColumns + n])));
+        for (int n = 0; n < Tile::kColumns; ++n)
+          sums[n] = add(sums[n], multiply_add_halves(a, fill(b[p][w * Tile::kColumns + n])));
       }
     }
     for (int n = 0; n < Tile::kColumns; ++n) {
@@ -61,7 +63,8 @@ void multiply_bits(const Form& form, Tile& tile) {
       Vector sum = load(&tile.c[n][row]);
       for (int w = 0; w < words; ++w) {
         const Vector a = load(&tile.a[w][row]), b = fill(static_cast<std::int32_t>(tile.b[w][n]));
-        const Vector pairs = multiply_add_bytes(count_bits(form.exclusive_or ? bit_xor(a, b) : bit_and(a, b)), fill(0x01010101));
+        const Vector pairs =
+            multiply_add_bytes(count_bits(form.exclusive_or ? bit_xor(a, b) : bit_and(a, b)), fill(0x01010101));
         sum = add(sum, multiply_add_halves(pairs, fill(0x00010001)));
       }
       store(&tile.c[n][row], sum);

@@ -1,6 +1,7 @@
-// One result at a time: the definition of the truncated dot product in plain integers, and the sequences that ptxas makes of the forms that
-// an architecture lacks.
+// One result at a time: the definition of the truncated dot product in plain integers, and the sequences that ptxas makes of
+// the forms that an architecture lacks.
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 
@@ -69,6 +70,24 @@ float as_float(std::uint32_t bits) { return std::bit_cast<float>(bits); }
 
 std::uint32_t single_bits(float value) { return std::isnan(value) ? kSingleNan : std::bit_cast<std::uint32_t>(value); }
 
+// Each e4m3 as f16.
+constexpr std::array<std::uint16_t, 256> halves_of_e4m3() {
+  std::array<std::uint16_t, 256> table{};
+  for (std::uint32_t byte = 0; byte < 256; ++byte) {
+    const std::uint32_t sign = (byte & 0x80) << 8, field = byte >> 3 & 15, fraction = byte & 7;
+    std::uint32_t half = (field + 8) << 10 | fraction << 7;
+    if ((byte & 0x7f) == 0x7f) {
+      half = kHalfNan;
+    } else if (field == 0) {  // fraction * 2^-9, which f16 holds normalised
+      const std::uint32_t top = static_cast<std::uint32_t>(std::bit_width(fraction)) - 1;
+      half = fraction == 0 ? 0 : (top + 6) << 10 | (fraction << (10 - top) & 0x3ff);
+    }
+    table[byte] = static_cast<std::uint16_t>(sign | half);
+  }
+  return table;
+}
+constexpr std::array<std::uint16_t, 256> kHalves = halves_of_e4m3();
+
 }  // namespace
 
 float half_to_float(std::uint32_t bits) { return _cvtsh_ss(static_cast<unsigned short>(bits)); }
@@ -92,7 +111,8 @@ std::uint32_t dot_product(const Form& form, const std::uint32_t* a, const std::u
     const Number accumulator = unpack(c, c_format);
     nan |= accumulator.nan;
     if (accumulator.infinite) infinity(accumulator.negative);
-    terms[count++] = {accumulator.negative ? -accumulator.significand : accumulator.significand, c_format.mantissa_bits, accumulator.exponent};
+    terms[count++] = {accumulator.negative ? -accumulator.significand : accumulator.significand, c_format.mantissa_bits,
+                      accumulator.exponent};
     for (int k = first; k < first + model.group; ++k) {
       const Number x = unpack(a[k], a_format), y = unpack(b[k], b_format);
       const bool negative = x.negative != y.negative;
@@ -100,7 +120,8 @@ std::uint32_t dot_product(const Form& form, const std::uint32_t* a, const std::u
       nan |= x.nan || y.nan || (x.infinite && y_zero) || (y.infinite && x_zero);
       if (x.infinite || y.infinite) infinity(negative);
       const std::int64_t product = x.significand * y.significand;
-      terms[count++] = {negative ? -product : product, a_format.mantissa_bits + b_format.mantissa_bits, x.exponent + y.exponent};
+      terms[count++] = {negative ? -product : product, a_format.mantissa_bits + b_format.mantissa_bits,
+                        x.exponent + y.exponent};
     }
     if (nan || (positive_infinity && negative_infinity)) {
       c = half_result ? kHalfNan : kSingleNan;
@@ -149,16 +170,10 @@ void multiply_float8_as_half(const Form& form, Tile& tile) {
   part.a = part.b = Element::f16;
   part.c = form.d;
   part.k = form.k / 2;
-  const auto to_half = [](std::uint32_t byte, Element element) -> std::uint32_t {
-    if (element == Element::e5m2) return (byte & 0x7f) > 0x7c ? kHalfNan : byte << 8;
-    const std::uint32_t sign = (byte & 0x80) << 8, field = byte >> 3 & 15, fraction = byte & 7;
-    if ((byte & 0x7f) == 0x7f) return kHalfNan;
-    if (field != 0) return sign | (field + 8) << 10 | fraction << 7;
-    return sign | float_to_half(static_cast<float>(fraction) * 0x1p-9f);
-  };
   const auto widen = [&](std::uint32_t word, int half, Element element) {
     word >>= 16 * half;
-    return to_half(word & 0xff, element) | to_half(word >> 8 & 0xff, element) << 16;
+    if (element == Element::e5m2) return (word & 0xff) << 8 | (word & 0xff00) << 16;  // f16 without its low bits
+    return static_cast<std::uint32_t>(kHalves[word & 0xff] | kHalves[word >> 8 & 0xff] << 16);
   };
   Tile product;
   std::fill_n(&product.c[0][0], Tile::kRows * Tile::kColumns, 0u);

@@ -1,4 +1,5 @@
-// 32-bit lanes of the widest vectors that the core is compiled for: AVX-512 in the x86-64-v4 build, AVX2 in the x86-64-v3 build.
+// 32-bit lanes of the widest vectors that the core is compiled for: AVX-512 in the x86-64-v4 build, AVX2 in the x86-64-v3
+// build.
 #pragma once
 // GCC 12's AVX-512 header warns of its own deliberately undefined values (GCC bug 105593).
 #pragma GCC diagnostic push
@@ -31,12 +32,29 @@ inline Vector xor3(Vector a, Vector b, Vector c) { return _mm512_ternarylogic_ep
 inline Vector majority(Vector a, Vector b, Vector c) { return _mm512_ternarylogic_epi32(a, b, c, 0xe8); }
 inline Vector shift_right(Vector a, Vector counts) { return _mm512_srlv_epi32(a, counts); }  // 0 from 32 on
 inline Vector shift_left(Vector a, Vector counts) { return _mm512_sllv_epi32(a, counts); }
-template <int n> Vector shift_right(Vector a) { return _mm512_srli_epi32(a, n); }
-template <int n> Vector shift_left(Vector a) { return _mm512_slli_epi32(a, n); }
-template <int n> Vector shift_right_signed(Vector a) { return _mm512_srai_epi32(a, n); }
-template <int n> Vector shift_right_halves(Vector a) { return _mm512_srai_epi16(a, n); }
-template <int n> Vector shift_left_halves(Vector a) { return _mm512_slli_epi16(a, n); }
-inline Vector multiply_add_halves(Vector a, Vector b) { return _mm512_madd_epi16(a, b); }  // two products of signed halves a lane
+template <int n>
+Vector shift_right(Vector a) {
+  return _mm512_srli_epi32(a, n);
+}
+template <int n>
+Vector shift_left(Vector a) {
+  return _mm512_slli_epi32(a, n);
+}
+template <int n>
+Vector shift_right_signed(Vector a) {
+  return _mm512_srai_epi32(a, n);
+}
+template <int n>
+Vector shift_right_halves(Vector a) {
+  return _mm512_srai_epi16(a, n);
+}
+template <int n>
+Vector shift_left_halves(Vector a) {
+  return _mm512_slli_epi16(a, n);
+}
+inline Vector multiply_add_halves(Vector a, Vector b) {
+  return _mm512_madd_epi16(a, b);
+}  // two products of signed halves a lane
 inline Vector multiply_add_bytes(Vector a, Vector b) { return _mm512_maddubs_epi16(a, b); }
 inline Vector shuffle_bytes(Vector table, Vector at) { return _mm512_shuffle_epi8(table, at); }
 inline Vector add_bytes(Vector a, Vector b) { return _mm512_add_epi8(a, b); }
@@ -44,14 +62,27 @@ inline Vector equal(Vector a, Vector b) { return _mm512_movm_epi32(_mm512_cmpeq_
 inline Vector greater(Vector a, Vector b) { return _mm512_movm_epi32(_mm512_cmpgt_epi32_mask(a, b)); }
 inline Vector select(Vector condition, Vector yes, Vector no) { return _mm512_ternarylogic_epi32(condition, yes, no, 0xca); }
 inline std::uint32_t mask_of(Vector a) { return _mm512_movepi32_mask(a); }  // the sign bits
-inline Vector quarter_fill(std::int32_t a, std::int32_t b, std::int32_t c, std::int32_t d) { return _mm512_set4_epi32(d, c, b, a); }
+inline Vector quarter_fill(std::int32_t a, std::int32_t b, std::int32_t c, std::int32_t d) {
+  return _mm512_set4_epi32(d, c, b, a);
+}
 /// The bits of the float nearest to an unsigned integer that has at most 24 significant bits.
 inline Vector to_float(Vector a) { return _mm512_castps_si512(_mm512_cvtepu32_ps(a)); }
 inline Vector to_float_toward_zero(Vector a) {
   return _mm512_castps_si512(_mm512_cvt_roundepu32_ps(a, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC));
 }
-inline Vector multiply_float(Vector a, Vector b) { return _mm512_castps_si512(_mm512_mul_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b))); }
-inline Vector float_to_half(Vector a) { return _mm512_cvtepu16_epi32(_mm512_cvtps_ph(_mm512_castsi512_ps(a), _MM_FROUND_TO_NEAREST_INT)); }
+inline Vector multiply_float(Vector a, Vector b) {
+  return _mm512_castps_si512(_mm512_mul_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b)));
+}
+inline Vector truncate_float(Vector a) { return _mm512_cvttps_epi32(_mm512_castsi512_ps(a)); }
+inline Vector signed_to_float_toward_zero(Vector a) {
+  return _mm512_castps_si512(_mm512_cvt_roundepi32_ps(a, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC));
+}
+inline Vector absolute(Vector a) { return _mm512_abs_epi32(a); }
+/// Of the halves in the low 16 bits of each lane.
+inline Vector half_to_float(Vector a) { return _mm512_castps_si512(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(a))); }
+inline Vector float_to_half(Vector a) {
+  return _mm512_cvtepu16_epi32(_mm512_cvtps_ph(_mm512_castsi512_ps(a), _MM_FROUND_TO_NEAREST_INT));
+}
 
 #else
 
@@ -73,19 +104,38 @@ inline Vector xor3(Vector a, Vector b, Vector c) { return bit_xor(bit_xor(a, b),
 inline Vector majority(Vector a, Vector b, Vector c) { return bit_or(bit_and(a, b), bit_and(bit_or(a, b), c)); }
 inline Vector shift_right(Vector a, Vector counts) { return _mm256_srlv_epi32(a, counts); }  // 0 from 32 on
 inline Vector shift_left(Vector a, Vector counts) { return _mm256_sllv_epi32(a, counts); }
-template <int n> Vector shift_right(Vector a) { return _mm256_srli_epi32(a, n); }
-template <int n> Vector shift_left(Vector a) { return _mm256_slli_epi32(a, n); }
-template <int n> Vector shift_right_signed(Vector a) { return _mm256_srai_epi32(a, n); }
-template <int n> Vector shift_right_halves(Vector a) { return _mm256_srai_epi16(a, n); }
-template <int n> Vector shift_left_halves(Vector a) { return _mm256_slli_epi16(a, n); }
-inline Vector multiply_add_halves(Vector a, Vector b) { return _mm256_madd_epi16(a, b); }  // two products of signed halves a lane
+template <int n>
+Vector shift_right(Vector a) {
+  return _mm256_srli_epi32(a, n);
+}
+template <int n>
+Vector shift_left(Vector a) {
+  return _mm256_slli_epi32(a, n);
+}
+template <int n>
+Vector shift_right_signed(Vector a) {
+  return _mm256_srai_epi32(a, n);
+}
+template <int n>
+Vector shift_right_halves(Vector a) {
+  return _mm256_srai_epi16(a, n);
+}
+template <int n>
+Vector shift_left_halves(Vector a) {
+  return _mm256_slli_epi16(a, n);
+}
+inline Vector multiply_add_halves(Vector a, Vector b) {
+  return _mm256_madd_epi16(a, b);
+}  // two products of signed halves a lane
 inline Vector multiply_add_bytes(Vector a, Vector b) { return _mm256_maddubs_epi16(a, b); }
 inline Vector shuffle_bytes(Vector table, Vector at) { return _mm256_shuffle_epi8(table, at); }
 inline Vector add_bytes(Vector a, Vector b) { return _mm256_add_epi8(a, b); }
 inline Vector equal(Vector a, Vector b) { return _mm256_cmpeq_epi32(a, b); }
 inline Vector greater(Vector a, Vector b) { return _mm256_cmpgt_epi32(a, b); }
 inline Vector select(Vector condition, Vector yes, Vector no) { return _mm256_blendv_epi8(no, yes, condition); }
-inline std::uint32_t mask_of(Vector a) { return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(a))); }  // the sign bits
+inline std::uint32_t mask_of(Vector a) {
+  return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(a)));
+}  // the sign bits
 inline Vector quarter_fill(std::int32_t a, std::int32_t b, std::int32_t c, std::int32_t d) {
   return _mm256_setr_epi32(a, b, c, d, a, b, c, d);
 }
@@ -99,8 +149,25 @@ inline Vector to_float_toward_zero(Vector a) {
   // With the first bit below the 24 leading ones cleared, rounding to nearest goes down.
   return to_float(_mm256_andnot_si256(_mm256_srli_epi32(a, 24), a));
 }
-inline Vector multiply_float(Vector a, Vector b) { return _mm256_castps_si256(_mm256_mul_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b))); }
-inline Vector float_to_half(Vector a) { return _mm256_cvtepu16_epi32(_mm256_cvtps_ph(_mm256_castsi256_ps(a), _MM_FROUND_TO_NEAREST_INT)); }
+inline Vector multiply_float(Vector a, Vector b) {
+  return _mm256_castps_si256(_mm256_mul_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b)));
+}
+inline Vector truncate_float(Vector a) { return _mm256_cvttps_epi32(_mm256_castsi256_ps(a)); }
+inline Vector signed_to_float_toward_zero(Vector a) {
+  const __m256i magnitude = _mm256_abs_epi32(a);
+  const __m256i down = _mm256_andnot_si256(_mm256_srli_epi32(magnitude, 24), magnitude);  // see to_float_toward_zero
+  return _mm256_or_si256(_mm256_castps_si256(_mm256_cvtepi32_ps(down)), _mm256_and_si256(a, _mm256_set1_epi32(INT32_MIN)));
+}
+inline Vector absolute(Vector a) { return _mm256_abs_epi32(a); }
+/// Of the halves in the low 16 bits of each lane.
+inline Vector half_to_float(Vector a) {
+  const __m256i packed = _mm256_permute4x64_epi64(
+      _mm256_packus_epi32(_mm256_and_si256(a, _mm256_set1_epi32(0xffff)), _mm256_setzero_si256()), 0x08);
+  return _mm256_castps_si256(_mm256_cvtph_ps(_mm256_castsi256_si128(packed)));
+}
+inline Vector float_to_half(Vector a) {
+  return _mm256_cvtepu16_epi32(_mm256_cvtps_ph(_mm256_castsi256_ps(a), _MM_FROUND_TO_NEAREST_INT));
+}
 
 #endif
 

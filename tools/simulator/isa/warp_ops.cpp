@@ -1,4 +1,5 @@
-// Instructions in which the lanes of a warp exchange values. They run when all lanes of the member mask that live have come: Warp::mask.
+// Instructions in which the lanes of a warp exchange values. They run when all lanes of the member mask that live have come:
+// Warp::mask.
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -47,7 +48,8 @@ void shuffle(Warp& w, const Instruction& in) {
   alignas(64) std::uint32_t inside[kLanes];
 #pragma GCC ivdep
   for (int lane = 0; lane < kLanes; ++lane) {
-    const int offset = static_cast<int>(b[lane] & 31), clamp = static_cast<int>(c[lane] & 31), segment = static_cast<int>(c[lane] >> 8 & 31);
+    const int offset = static_cast<int>(b[lane] & 31), clamp = static_cast<int>(c[lane] & 31),
+              segment = static_cast<int>(c[lane] >> 8 & 31);
     const int last = (lane & segment) | (clamp & ~segment);
     const int j = mode == Shuffle::up     ? lane - offset
                   : mode == Shuffle::down ? lane + offset
@@ -239,7 +241,8 @@ bool decode_match(const ptx::Instruction& in, Decoder& decoder, Instruction& out
   const bool wide = form.take("b64");
   if ((!wide && !form.take("b32")) || !form.complete()) return false;
   need_operands(in, decoder, 3);
-  out.run = all ? (wide ? match_all<std::uint64_t> : match_all<std::uint32_t>) : (wide ? match_any<std::uint64_t> : match_any<std::uint32_t>);
+  out.run = all ? (wide ? match_all<std::uint64_t> : match_all<std::uint32_t>)
+                : (wide ? match_any<std::uint64_t> : match_any<std::uint32_t>);
   out.a = read_source(in, decoder, in.operands[1], wide ? Width::b64 : Width::b32);
   meet(in, decoder, out, in.operands[2]);
   if (!all && in.operands[0].kind == ptx::Operand::Kind::pair) decoder.fail(in, "only match.all has a predicate");
@@ -249,7 +252,9 @@ bool decode_match(const ptx::Instruction& in, Decoder& decoder, Instruction& out
 
 template <auto combine>
 Handler reduction(ptx::Type type) {
-  return type == ptx::Type::u32 ? reduce<std::uint32_t, combine> : type == ptx::Type::s32 ? reduce<std::int32_t, combine> : nullptr;
+  return type == ptx::Type::u32   ? reduce<std::uint32_t, combine>
+         : type == ptx::Type::s32 ? reduce<std::int32_t, combine>
+                                  : nullptr;
 }
 
 bool decode_reduce(const ptx::Instruction& in, Decoder& decoder, Instruction& out) {
@@ -265,13 +270,17 @@ bool decode_reduce(const ptx::Instruction& in, Decoder& decoder, Instruction& ou
       out.flags = static_cast<std::uint8_t>((absolute ? kAbsolute : 0) | (propagates ? kPropagates : 0));
     } else if (!absolute && !propagates) {
       // The sum of signed numbers wraps as that of unsigned ones.
-      out.run = add ? (type == ptx::Type::s32 ? reduction<kAdd>(ptx::Type::u32) : reduction<kAdd>(type)) : min ? reduction<kMin>(type) : reduction<kMax>(type);
+      out.run = add   ? (type == ptx::Type::s32 ? reduction<kAdd>(ptx::Type::u32) : reduction<kAdd>(type))
+                : min ? reduction<kMin>(type)
+                      : reduction<kMax>(type);
     }
   } else {
     const bool conjunction = form.take("and"), disjunction = !conjunction && form.take("or");
     if (!conjunction && !disjunction && !form.take("xor")) return false;
     if (!form.take("b32")) return false;
-    out.run = conjunction ? reduce<std::uint32_t, kAnd> : disjunction ? reduce<std::uint32_t, kOr> : reduce<std::uint32_t, kXor>;
+    out.run = conjunction   ? reduce<std::uint32_t, kAnd>
+              : disjunction ? reduce<std::uint32_t, kOr>
+                            : reduce<std::uint32_t, kXor>;
   }
   if (!form.complete() || out.run == nullptr) return false;
   from(80, in, decoder);
@@ -302,7 +311,8 @@ bool decode_elect(const ptx::Instruction& in, Decoder& decoder, Instruction& out
 }  // namespace
 
 std::vector<OpcodeEntry> warp_opcodes() {
-  return {{"shfl", decode_shuffle}, {"vote", decode_vote}, {"match", decode_match}, {"redux", decode_reduce}, {"activemask", decode_activemask}, {"elect", decode_elect}};
+  return {{"shfl", decode_shuffle},          {"vote", decode_vote},  {"match", decode_match}, {"redux", decode_reduce},
+          {"activemask", decode_activemask}, {"elect", decode_elect}};
 }
 
 }  // namespace sim

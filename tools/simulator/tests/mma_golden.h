@@ -47,16 +47,27 @@ class GoldenInput {
 
  public:
   GoldenInput(const Golden& golden, char operand)
-      : element_(operand == 'a' ? golden.a : operand == 'b' ? golden.b : golden.c), operand_(operand), extreme_(golden.extreme),
-        rows_(operand == 'b' ? golden.k : golden.m), columns_(operand == 'a' ? golden.k : golden.n) {
+      : element_(operand == 'a'   ? golden.a
+                 : operand == 'b' ? golden.b
+                                  : golden.c),
+        operand_(operand),
+        extreme_(golden.extreme),
+        rows_(operand == 'b' ? golden.k : golden.m),
+        columns_(operand == 'a' ? golden.k : golden.n) {
     static constexpr std::pair<std::string_view, std::pair<int, int>> kFormats[] = {
-        {"f16", {5, 10}}, {"bf16", {8, 7}}, {"tf32", {8, 23}}, {"e4m3", {4, 3}}, {"e5m2", {5, 2}}, {"f32", {8, 23}}, {"f64", {11, 52}}};
+        {"f16", {5, 10}}, {"bf16", {8, 7}}, {"tf32", {8, 23}}, {"e4m3", {4, 3}},
+        {"e5m2", {5, 2}}, {"f32", {8, 23}}, {"f64", {11, 52}}};
     for (const auto& [name, bits] : kFormats) {
       if (name == element_) std::tie(exponent_bits_, mantissa_bits_) = bits;
     }
-    width_ = exponent_bits_ > 0 ? 1 + exponent_bits_ + mantissa_bits_ : element_ == "s32" ? 32 : element_ == "b1" ? 1 : element_.back() == '8' ? 8 : 4;
+    width_ = exponent_bits_ > 0       ? 1 + exponent_bits_ + mantissa_bits_
+             : element_ == "s32"      ? 32
+             : element_ == "b1"       ? 1
+             : element_.back() == '8' ? 8
+                                      : 4;
     seed_ = 0xcbf29ce484222325u;
-    for (char c : golden.form + (extreme_ ? "/extreme/" : "/random/") + operand) seed_ = (seed_ ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+    for (char c : golden.form + (extreme_ ? "/extreme/" : "/random/") + operand)
+      seed_ = (seed_ ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
   }
 
   int rows() const { return rows_; }
@@ -91,9 +102,15 @@ class GoldenInput {
     const bool accumulator = operand_ == 'c', zero = accumulator ? pick % 4 != 0 : pick % 2 == 0, special = pick % 32 == 0;
     std::uint64_t sign = r >> 63, mantissa = r & ones, field = bias - 6 + pick % 13;
     switch (scheme) {
-      case 0: field = pick & top; break;
-      case 1: field = pick % 3; break;
-      case 2: field = top - 1 - pick % 3; break;
+      case 0:
+        field = pick & top;
+        break;
+      case 1:
+        field = pick % 3;
+        break;
+      case 2:
+        field = top - 1 - pick % 3;
+        break;
       case 4:
         if (special) field = top;
         if (pick % 32 == 1) field = mantissa = 0;
@@ -102,10 +119,13 @@ class GoldenInput {
       case 5:
       case 9:
         field = accumulator ? pick % 3 : exponent_bits_ == 8 ? bias - 60 - pick % 12 : pick % 5;
-        if (scheme == 9) mantissa = (r >> 50 & 1) == 0 ? 0 : std::uint64_t{1} << (r >> 40) % static_cast<unsigned>(mantissa_bits_);
+        if (scheme == 9)
+          mantissa = (r >> 50 & 1) == 0 ? 0 : std::uint64_t{1} << (r >> 40) % static_cast<unsigned>(mantissa_bits_);
         if (zero) field = mantissa = 0;
         break;
-      case 6: field = pick % top; break;
+      case 6:
+        field = pick % top;
+        break;
       case 7:
         field = accumulator ? bias + 4 + pick % 8 : bias - 2 + pick % 4;
         mantissa = std::array<std::uint64_t, 4>{0, 1, ones, (ones + 1) / 2}[r >> 50 & 3];
@@ -115,7 +135,8 @@ class GoldenInput {
         field = bias;
         mantissa = ones - pick % 4;
         break;
-      default: break;
+      default:
+        break;
     }
     return sign << (exponent_bits_ + mantissa_bits_) | std::min(field, top) << mantissa_bits_ | mantissa;
   }
@@ -162,7 +183,8 @@ inline std::vector<Golden> read_golden(const std::string& path) {
     golden.k = std::stoi(golden.shape.substr(k + 1));
     for (std::size_t at = 0; at < sums.size(); at += 16) golden.sums.push_back(std::stoull(sums.substr(at, 16), nullptr, 16));
     const std::size_t digits = golden.d == "f16" ? 4 : golden.d == "f64" ? 16 : 8;
-    for (std::size_t at = 0; at < first.size(); at += digits) golden.first.push_back(std::stoull(first.substr(at, digits), nullptr, 16));
+    for (std::size_t at = 0; at < first.size(); at += digits)
+      golden.first.push_back(std::stoull(first.substr(at, digits), nullptr, 16));
     all.push_back(std::move(golden));
   }
   return all;

@@ -15,7 +15,9 @@ namespace {
 int g_architecture = 80;
 
 std::vector<OpcodeEntry> opcodes() {
-  return {{"mma", [](const ptx::Instruction& in, Decoder& decoder, Instruction& out) { return matrix::decode_mma(in, decoder, out, g_architecture); }}};
+  return {{"mma", [](const ptx::Instruction& in, Decoder& decoder, Instruction& out) {
+             return matrix::decode_mma(in, decoder, out, g_architecture);
+           }}};
 }
 
 struct Place {
@@ -117,15 +119,24 @@ struct Fragment {
 class Run {
  public:
   explicit Run(const Golden& golden)
-      : golden_(golden), quads_(golden.a == "f16" && golden.m == 8), input_a_(golden, 'a'), input_b_(golden, 'b'), input_c_(golden, 'c'),
-        d_(0, (quads_ ? 8 : golden.m * golden.n / 32), golden.d == "f16" ? 16 : golden.d == "f64" ? 64 : 32),
-        a_(10, quads_ ? 4 : golden.m * golden.k / 32, input_a_.width()), b_(20, quads_ ? 4 : golden.k * golden.n / 32, input_b_.width()),
+      : golden_(golden),
+        quads_(golden.a == "f16" && golden.m == 8),
+        input_a_(golden, 'a'),
+        input_b_(golden, 'b'),
+        input_c_(golden, 'c'),
+        d_(0, (quads_ ? 8 : golden.m * golden.n / 32),
+           golden.d == "f16"   ? 16
+           : golden.d == "f64" ? 64
+                               : 32),
+        a_(10, quads_ ? 4 : golden.m * golden.k / 32, input_a_.width()),
+        b_(20, quads_ ? 4 : golden.k * golden.n / 32, input_b_.width()),
         c_(30, quads_ ? 8 : golden.m * golden.n / 32, input_c_.width()) {
     g_architecture = golden.architecture;
     for (int layout = 0; layout < (quads_ ? 4 : 1); ++layout) {
-      const std::string text = fmt::format("mma.sync.aligned.{}.{}.{}{}.{}.{}.{}.{}{} {}, {}, {}, {};", golden.shape, (layout & 1) == 0 ? "row" : "col",
-                                           (layout & 2) == 0 ? "col" : "row", golden.saturate ? ".satfinite" : "", golden.d, golden.a, golden.b, golden.c,
-                                           golden.operation.empty() ? "" : "." + golden.operation + ".popc", d_.text(), a_.text(), b_.text(), c_.text());
+      const std::string text = fmt::format(
+          "mma.sync.aligned.{}.{}.{}{}.{}.{}.{}.{}{} {}, {}, {}, {};", golden.shape, (layout & 1) == 0 ? "row" : "col",
+          (layout & 2) == 0 ? "col" : "row", golden.saturate ? ".satfinite" : "", golden.d, golden.a, golden.b, golden.c,
+          golden.operation.empty() ? "" : "." + golden.operation + ".popc", d_.text(), a_.text(), b_.text(), c_.text());
       harnesses_.push_back(std::make_unique<InstructionHarness>(opcodes(), text));
     }
   }
@@ -137,9 +148,11 @@ class Run {
       std::uint64_t sum = 0;
       for (int n = 0; n < kGoldenBlock; ++n) {
         multiply(block, n, result);
-        for (int i = 0; i < results; ++i) sum += golden_checksum(result[static_cast<std::size_t>(i)], static_cast<std::uint64_t>(n * results + i));
+        for (int i = 0; i < results; ++i)
+          sum += golden_checksum(result[static_cast<std::size_t>(i)], static_cast<std::uint64_t>(n * results + i));
         if (block == 0 && n == 0) {
-          for (std::size_t i = 0; i < golden_.first.size(); ++i) ASSERT_EQ(result[i], golden_.first[i]) << name() << " result " << i;
+          for (std::size_t i = 0; i < golden_.first.size(); ++i)
+            ASSERT_EQ(result[i], golden_.first[i]) << name() << " result " << i;
         }
       }
       ASSERT_EQ(sum, golden_.sums[static_cast<std::size_t>(block)]) << name() << " block " << block;
@@ -147,7 +160,9 @@ class Run {
   }
 
  private:
-  std::string name() const { return fmt::format("sm_{} {} {}", golden_.architecture, golden_.form, golden_.extreme ? "extreme" : "random"); }
+  std::string name() const {
+    return fmt::format("sm_{} {} {}", golden_.architecture, golden_.form, golden_.extreme ? "extreme" : "random");
+  }
 
   void multiply(int block, int n, std::vector<std::uint64_t>& result) {
     for (Fragment* fragment : {&a_, &b_, &c_}) fragment->clear();
@@ -212,7 +227,10 @@ int check_all(bool (*chosen)(const Golden&)) {
 }
 
 bool is_float8(const Golden& line) { return line.a == "e4m3" || line.a == "e5m2"; }
-bool is_narrow_float(const Golden& line) { return !is_float8(line) && line.a.back() != '8' && line.a != "f64" && (line.a[0] == 'f' || line.a[0] == 't' || line.a == "bf16"); }
+bool is_narrow_float(const Golden& line) {
+  return !is_float8(line) && line.a.back() != '8' && line.a != "f64" &&
+         (line.a[0] == 'f' || line.a[0] == 't' || line.a == "bf16");
+}
 
 TEST(Mma, TuringIsBitEqual) {
   EXPECT_EQ(check_all([](const Golden& line) { return line.architecture == 75; }), 10);
@@ -251,8 +269,11 @@ TEST(Mma, EveryGoldenIsUsed) { EXPECT_EQ(golden().size(), 10u + 22 + 22 + 32 * 3
 // The vector path meets the scalar definition also with fragments in which every kind of number is mixed.
 TEST(Mma, VectorsMeetTheDefinition) {
   std::mt19937_64 random(7);
-  for (const auto& [shape, types] : {std::pair<const char*, const char*>{"m16n8k16", "f32.bf16.bf16.f32"}, {"m16n8k16", "f32.f16.f16.f32"},
-                                     {"m16n8k16", "f16.f16.f16.f16"}, {"m16n8k8", "f32.tf32.tf32.f32"}, {"m16n8k4", "f32.tf32.tf32.f32"}}) {
+  for (const auto& [shape, types] : {std::pair<const char*, const char*>{"m16n8k16", "f32.bf16.bf16.f32"},
+                                     {"m16n8k16", "f32.f16.f16.f32"},
+                                     {"m16n8k16", "f16.f16.f16.f16"},
+                                     {"m16n8k8", "f32.tf32.tf32.f32"},
+                                     {"m16n8k4", "f32.tf32.tf32.f32"}}) {
     for (int architecture : {80, 90}) {
       const matrix::Form* form = matrix::find_form(shape, types, architecture, false, "");
       ASSERT_NE(form, nullptr);
@@ -261,9 +282,24 @@ TEST(Mma, VectorsMeetTheDefinition) {
         matrix::Tile tile;
         // A few exponents a round, so that terms meet at all distances.
         const std::uint32_t keep = round % 3 == 0 ? 0xffffffffu : static_cast<std::uint32_t>(random() | random());
-        for (auto& line : tile.a) for (auto& word : line) word = static_cast<std::uint32_t>(random()) & keep;
-        for (auto& line : tile.b) for (auto& word : line) word = static_cast<std::uint32_t>(random()) & keep;
-        for (auto& line : tile.c) for (auto& word : line) word = static_cast<std::uint32_t>(random()) & (form->c == matrix::Element::f16 ? 0xffffu : ~0u);
+        for (auto& line : tile.a)
+          for (auto& word : line) word = static_cast<std::uint32_t>(random()) & keep;
+        for (auto& line : tile.b)
+          for (auto& word : line) word = static_cast<std::uint32_t>(random()) & keep;
+        for (auto& line : tile.c)
+          for (auto& word : line)
+            word = static_cast<std::uint32_t>(random()) & (form->c == matrix::Element::f16 ? 0xffffu : ~0u);
+        // Rows of zeros beside numbers of any size.
+        if (round % 4 == 1) {
+          for (int r = 0; r < 16; r += 2) {
+            for (auto& line : tile.a) line[r] = 0;
+            for (auto& column : tile.c) column[r] = 0;
+          }
+        }
+        if (round % 8 == 1) {  // which are finite and not small
+          for (auto& line : tile.b)
+            for (auto& word : line) word = (word & 0xbfffbfff) | 0x20002000;
+        }
         matrix::Tile result = tile;
         form->multiply(*form, result);
         for (int n = 0; n < 8; ++n) {
@@ -274,7 +310,8 @@ TEST(Mma, VectorsMeetTheDefinition) {
               a[k] = static_cast<std::uint32_t>(tile.a[k / per_word][r] >> shift & ((std::uint64_t{1} << bits) - 1));
               b[k] = static_cast<std::uint32_t>(tile.b[k / per_word][n] >> shift & ((std::uint64_t{1} << bits) - 1));
             }
-            ASSERT_EQ(result.c[n][r], matrix::dot_product(*form, a, b, tile.c[n][r])) << types << " sm_" << architecture << " row " << r << " column " << n;
+            ASSERT_EQ(result.c[n][r], matrix::dot_product(*form, a, b, tile.c[n][r]))
+                << types << " sm_" << architecture << " row " << r << " column " << n;
           }
         }
       }
@@ -285,7 +322,8 @@ TEST(Mma, VectorsMeetTheDefinition) {
 // Only lanes that execute the instruction get results.
 TEST(Mma, InactiveLanesKeepTheirRegisters) {
   g_architecture = 80;
-  InstructionHarness harness(opcodes(), "mma.sync.aligned.m16n8k8.row.col.f16.f16.f16.f16 {%r0, %r1}, {%r2, %r3}, {%r4}, {%r5, %r6};");
+  InstructionHarness harness(opcodes(),
+                             "mma.sync.aligned.m16n8k8.row.col.f16.f16.f16.f16 {%r0, %r1}, {%r2, %r3}, {%r4}, {%r5, %r6};");
   std::mt19937_64 random(3);
   for (int n = 0; n < 100; ++n) {
     harness.scramble(random);
@@ -296,11 +334,16 @@ TEST(Mma, InactiveLanesKeepTheirRegisters) {
 // Destinations may be the registers of the operands.
 TEST(Mma, ResultsMayReplaceOperands) {
   g_architecture = 80;
-  InstructionHarness apart(opcodes(), "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%f0, %f1, %f2, %f3}, {%r2, %r3, %r4, %r5}, {%r6, %r7}, {%f4, %f5, %f6, %f7};");
-  InstructionHarness same(opcodes(), "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%r2, %r6, %f6, %f4}, {%r2, %r3, %r4, %r5}, {%r6, %r7}, {%f4, %f5, %f6, %f7};");
+  InstructionHarness apart(opcodes(),
+                           "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%f0, %f1, %f2, %f3}, {%r2, %r3, %r4, %r5}, "
+                           "{%r6, %r7}, {%f4, %f5, %f6, %f7};");
+  InstructionHarness same(opcodes(),
+                          "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%r2, %r6, %f6, %f4}, {%r2, %r3, %r4, %r5}, "
+                          "{%r6, %r7}, {%f4, %f5, %f6, %f7};");
   std::mt19937_64 random(5);
   apart.scramble(random);
-  for (const char* name : {"%r2", "%r3", "%r4", "%r5", "%r6", "%r7", "%f4", "%f5", "%f6", "%f7"}) same.set(name, apart.get(name));
+  for (const char* name : {"%r2", "%r3", "%r4", "%r5", "%r6", "%r7", "%f4", "%f5", "%f6", "%f7"})
+    same.set(name, apart.get(name));
   apart.run();
   same.run();
   EXPECT_EQ(same.get("%r2"), apart.get("%f0"));
@@ -311,19 +354,27 @@ TEST(Mma, ResultsMayReplaceOperands) {
 
 TEST(Mma, WhatIsNotThereIsNamed) {
   g_architecture = 80;
-  const char* f64 = "mma.sync.aligned.m16n8k4.row.col.f64.f64.f64.f64 {%fd0, %fd1, %fd2, %fd3}, {%fd4, %fd5}, {%fd6}, {%fd7, %fd8, %fd9, %fd10};";
+  const char* f64 =
+      "mma.sync.aligned.m16n8k4.row.col.f64.f64.f64.f64 {%fd0, %fd1, %fd2, %fd3}, {%fd4, %fd5}, {%fd6}, {%fd7, %fd8, %fd9, "
+      "%fd10};";
   EXPECT_THROW(InstructionHarness(opcodes(), f64), Error);  // of sm_90
-  const char* float8 = "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%r0, %r1, %r2, %r3}, {%r4, %r5, %r6, %r7}, {%r8, %r9}, {%r0, %r1, %r2, %r3};";
+  const char* float8 =
+      "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%r0, %r1, %r2, %r3}, {%r4, %r5, %r6, %r7}, {%r8, %r9}, {%r0, %r1, "
+      "%r2, %r3};";
   EXPECT_THROW(InstructionHarness(opcodes(), float8), Error);  // of sm_89
   g_architecture = 90;
   EXPECT_NO_THROW(InstructionHarness(opcodes(), f64));
   EXPECT_NO_THROW(InstructionHarness(opcodes(), float8));
   for (const char* text :
-       {"mma.sp.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%r0, %r1, %r2, %r3}, {%r4, %r5}, {%r6, %r7}, {%r0, %r1, %r2, %r3}, %r8, 0;",
-        "mma.sync.aligned.m16n8k16.col.col.f32.f16.f16.f32 {%r0, %r1, %r2, %r3}, {%r4, %r5, %r6, %r7}, {%r8, %r9}, {%r0, %r1, %r2, %r3};",
-        "mma.sync.aligned.m16n8k16.row.col.f32.f16.bf16.f32 {%r0, %r1, %r2, %r3}, {%r4, %r5, %r6, %r7}, {%r8, %r9}, {%r0, %r1, %r2, %r3};",
+       {"mma.sp.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%r0, %r1, %r2, %r3}, {%r4, %r5}, {%r6, %r7}, {%r0, %r1, %r2, "
+        "%r3}, %r8, 0;",
+        "mma.sync.aligned.m16n8k16.col.col.f32.f16.f16.f32 {%r0, %r1, %r2, %r3}, {%r4, %r5, %r6, %r7}, {%r8, %r9}, {%r0, %r1, "
+        "%r2, %r3};",
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.bf16.f32 {%r0, %r1, %r2, %r3}, {%r4, %r5, %r6, %r7}, {%r8, %r9}, {%r0, %r1, "
+        "%r2, %r3};",
         "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%r0, %r1, %r2, %r3}, {%r4, %r5}, {%r8, %r9}, {%r0, %r1, %r2, %r3};",
-        "mma.sync.aligned.m16n8k32.row.col.kind::f8f6f4.f32.e2m1.e2m1.f32 {%r0, %r1, %r2, %r3}, {%r4, %r5, %r6, %r7}, {%r8, %r9}, {%r0, %r1, %r2, %r3};"}) {
+        "mma.sync.aligned.m16n8k32.row.col.kind::f8f6f4.f32.e2m1.e2m1.f32 {%r0, %r1, %r2, %r3}, {%r4, %r5, %r6, %r7}, {%r8, "
+        "%r9}, {%r0, %r1, %r2, %r3};"}) {
     EXPECT_THROW(InstructionHarness(opcodes(), text), Error) << text;
   }
 }
