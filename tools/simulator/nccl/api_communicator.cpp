@@ -63,6 +63,7 @@ SetupJob child(const std::shared_ptr<ncclComm>& parent, ncclComm_t* out, const n
   result.comm->device = parent->device;
   result.comm->blocking = blocks(settings, parent->blocking);
   if (color != NCCL_SPLIT_NOCOLOR) result.handle = out;
+  result.parent = parent;
   std::uint64_t number = 0;
   {
     const std::lock_guard lock(parent->mutex);

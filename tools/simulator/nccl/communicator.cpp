@@ -114,13 +114,15 @@ void destroy(const std::shared_ptr<ncclComm>& comm) {
     mesh = comm->mesh;
   }
   if (mesh) mesh->close();
+  {
+    // Not when the last reference goes, which may be in the runtime, with its locks held.
+    const std::lock_guard lock(comm->launch_mutex);
+    for (StreamOrder* order : {&comm->eager, &comm->captured}) {
+      if (order->event != nullptr) cudaEventDestroy(order->event);
+      *order = {};
+    }
+  }
   remove_communicator(comm.get());
 }
 
 }  // namespace sim::nccl
-
-ncclComm::~ncclComm() {
-  for (const sim::nccl::StreamOrder* order : {&eager, &captured}) {
-    if (order->event != nullptr) cudaEventDestroy(order->event);
-  }
-}

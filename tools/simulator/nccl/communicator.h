@@ -33,7 +33,8 @@ struct StreamOrder {
 
 }  // namespace sim::nccl
 
-/// One rank of a communicator. Alive as long as a call, a stream or a graph refers to it.
+/// One rank of a communicator. Alive as long as a call, a stream or a graph refers to it; the last reference may go where no
+/// call of CUDA is allowed.
 struct ncclComm : std::enable_shared_from_this<ncclComm> {
   int rank = 0, ranks = 0, device = 0;
   bool blocking = true;
@@ -60,8 +61,6 @@ struct ncclComm : std::enable_shared_from_this<ncclComm> {
   sim::nccl::StreamOrder eager, captured;
   bool connected = false;                                 // by a first collective
   std::vector<bool> connected_sends, connected_receives;  // by a first transfer
-
-  ~ncclComm();
 };
 
 namespace sim::nccl {

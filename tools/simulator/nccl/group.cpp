@@ -21,16 +21,25 @@ Group& group() {
   return instance;
 }
 
+void settle_parent(const SetupJob& job) {
+  if (!job.parent || job.comm->blocking) return;
+  const std::lock_guard lock(job.parent->mutex);
+  if (job.parent->state == ncclInProgress) job.parent->state = ncclSuccess;
+}
+
 // What goes wrong is left in the communicator's state.
 void run(const SetupJob& job) {
   try {
     job.make(*job.comm);
+    settle_parent(job);
     set_state(*job.comm, ncclSuccess);
+    return;
   } catch (const Failure& failure) {
     set_error(*job.comm, failure.result, failure.what());
   } catch (const std::exception& e) {
     set_error(*job.comm, ncclSystemError, e.what());
   }
+  settle_parent(job);
 }
 
 void run_all(const std::vector<SetupJob>& jobs) {
@@ -118,6 +127,7 @@ ncclResult_t add(const std::shared_ptr<ncclComm>& comm, const Call& call) {
 
 ncclResult_t add(SetupJob job) {
   set_state(*job.comm, ncclInProgress);
+  if (job.parent && !job.comm->blocking) set_state(*job.parent, ncclInProgress);
   if (job.handle != nullptr) *job.handle = add_communicator(job.comm);
   group_start();
   group().jobs.push_back(std::move(job));

@@ -11,6 +11,7 @@ struct SetupJob {
   std::shared_ptr<ncclComm> comm;
   ncclComm_t* handle = nullptr;  // of the program; null again when a blocking call fails
   std::function<void(ncclComm&)> make;
+  std::shared_ptr<ncclComm> parent;  // of a split or shrink; in progress as long as a child that does not block
 };
 
 /// Groups belong to a thread. A call outside of a group is a group of its own.
