@@ -36,6 +36,21 @@ void warn_of_missing_lane(const Warp& w, const Instruction& in, int lane, int so
   Report::instance().add(std::move(finding));
 }
 
+// to[l] = from[source[l]]
+void permute(const std::uint32_t* from, const std::int32_t* source, std::uint32_t* to) {
+#ifdef __AVX512F__
+  const __m512i low = _mm512_load_si512(from), high = _mm512_load_si512(from + 16);
+  for (int lane = 0; lane < kLanes; lane += 16) {
+    _mm512_store_si512(to + lane, _mm512_permutex2var_epi32(low, _mm512_load_si512(source + lane), high));
+  }
+#else
+  for (int lane = 0; lane < kLanes; lane += 8) {
+    const __m256i at = _mm256_load_si256(reinterpret_cast<const __m256i*>(source + lane));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(to + lane), _mm256_i32gather_epi32(reinterpret_cast<const int*>(from), at, 4));
+  }
+#endif
+}
+
 enum class Shuffle { up, down, bfly, idx };
 
 template <Shuffle mode>
@@ -59,7 +74,7 @@ void shuffle(Warp& w, const Instruction& in) {
     inside[lane] = is_inside ? ~0u : 0u;
     source[lane] = is_inside ? j : lane;
   }
-  for (int lane = 0; lane < kLanes; ++lane) result[lane] = a[source[lane]];
+  permute(a, source, result);
   if (w.mask != kAllLanes) {
     for (Mask rest = w.mask; rest != 0; rest &= rest - 1) {
       const int lane = std::countr_zero(rest), j = source[lane];
