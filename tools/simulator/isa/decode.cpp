@@ -15,15 +15,15 @@ namespace {
 
 // Every opcode's decode functions, in the order in which the families are asked.
 const std::unordered_multimap<std::string_view, Decode>& opcodes() {
-  static const auto table = [] {
-    std::unordered_multimap<std::string_view, Decode> result;
+  static const auto* const table = [] {
+    auto* result = new std::unordered_multimap<std::string_view, Decode>;
     for (auto family : {integer_opcodes, floating_opcodes, conversion_opcodes, move_opcodes, comparison_opcodes, memory_opcodes,
                         warp_opcodes, matrix_opcodes, control_opcodes}) {
-      for (const OpcodeEntry& entry : family()) result.emplace(entry.opcode, entry.decode);
+      for (const OpcodeEntry& entry : family()) result->emplace(entry.opcode, entry.decode);
     }
     return result;
   }();
-  return table;
+  return *table;
 }
 
 std::uint32_t bytes_of(Width width) {

@@ -13,7 +13,7 @@ namespace {
 
 const std::unordered_map<std::string_view, std::pair<Special, Width>>& names() {
   using enum Special;
-  static const std::unordered_map<std::string_view, std::pair<Special, Width>> table = {
+  static const auto* const table = new std::unordered_map<std::string_view, std::pair<Special, Width>>{
       {"tid.x", {tid_x, Width::b32}},
       {"tid.y", {tid_y, Width::b32}},
       {"tid.z", {tid_z, Width::b32}},
@@ -65,7 +65,7 @@ const std::unordered_map<std::string_view, std::pair<Special, Width>>& names() {
       {"is_explicit_cluster", {zero, Width::pred}},
       {"WARP_SZ", {warp_size, Width::b32}},
   };
-  return table;
+  return *table;
 }
 
 std::uint64_t nanoseconds() {

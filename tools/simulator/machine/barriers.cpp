@@ -6,7 +6,6 @@
 #include "machine/checks.h"
 #include "machine/executor.h"
 #include "machine/options.h"
-#include "machine/place.h"
 
 // Where lanes and warps wait for each other: operations with a member mask, and the block's barriers.
 namespace sim {
@@ -247,7 +246,7 @@ void BlockExecutor::report_deadlock() {
       if (++listed > 8) continue;
       enter(*state, *split.frame);
       const Instruction& in = instruction_of(split);
-      const Place place = place_of(state->warp, in, std::countr_zero(split.mask));
+      const Place place = checks::place(state->warp, in, std::countr_zero(split.mask));
       message += fmt::format(
           "{}warp {} lanes {} at {}{}", message.empty() ? "" : "; ", state->warp.index, lanes_text(split.mask),
           place.source.empty() ? place.instruction : place.source.front(),

@@ -9,7 +9,6 @@
 #include "machine/checks.h"
 #include "machine/executor.h"
 #include "machine/options.h"
-#include "machine/place.h"
 
 namespace sim {
 
@@ -112,6 +111,7 @@ bool BlockExecutor::turn() {
       progress = true;
       const Stop stop = worker_.counters.empty() ? run<false>(state) : run<true>(state);
       state.ended = stop == Stop::ended;
+      if (stop == Stop::quantum) watch(launch_, state.warp);
       if (state.ended) checks::warp_end(state.warp);
     }
     ended &= state.ended;

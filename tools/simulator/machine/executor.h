@@ -109,6 +109,6 @@ class BlockExecutor {
 const Code* function_at(const Kernel& kernel, Address address);
 
 /// Stops the launch when it has run too long (options().timeout, options().instructions). Throws LaunchAbort.
-void watch(const Launch& launch, const Warp& warp, std::uint64_t instructions);
+void watch(const Launch& launch, const Warp& warp);
 
 }  // namespace sim

@@ -182,7 +182,8 @@ int run(Launch& launch) {
   const KernelCode& code = *launch.kernel->code;
   const bool profiled = !options().profile.empty();
   const bool together = code.order_dependent || launch.cooperative;
-  int threads = options().threads > 0 ? options().threads : static_cast<int>(std::thread::hardware_concurrency());
+  static const int cores = static_cast<int>(std::thread::hardware_concurrency());  // asking opens a file
+  int threads = options().threads > 0 ? options().threads : cores;
   threads =
       together ? 1 : static_cast<int>(std::min<std::uint64_t>(static_cast<std::uint64_t>(std::max(threads, 1)), run.blocks));
   std::vector<Worker> workers(static_cast<std::size_t>(threads));
@@ -190,7 +191,6 @@ int run(Launch& launch) {
     workers[n].index = n;
     if (profiled) workers[n].counters.resize(code.instructions);
   }
-  checks::launch_start(launch);
   if (together) {
     run_resident(run, workers[0], resident_blocks(launch, run.blocks));
   } else if (threads == 1) {
@@ -198,7 +198,6 @@ int run(Launch& launch) {
   } else {
     Pool::instance().run(threads, [&](int n) { run_blocks(run, workers[static_cast<std::size_t>(n)]); });
   }
-  checks::launch_end(launch);
   if (profiled) {
     for (const Worker& worker : workers) record_profile(launch, worker.counters);
   }
@@ -206,7 +205,7 @@ int run(Launch& launch) {
   return run.error;
 }
 
-void watch(const Launch& launch, const Warp& warp, std::uint64_t) {
+void watch(const Launch& launch, const Warp& warp) {
   const Options& o = options();
   if (o.instructions == 0 && o.timeout == 0) return;
   const bool too_many = o.instructions != 0 && warp.instructions > o.instructions;

@@ -22,7 +22,7 @@ LaunchOrder::LaunchOrder(const Launch& launch) : operation(launch.operation) {
 
 std::shared_ptr<LaunchOrder> LaunchOrder::of(const Launch& launch) {
   static std::mutex mutex;
-  static std::deque<std::shared_ptr<LaunchOrder>> kept;
+  static auto& kept = *new std::deque<std::shared_ptr<LaunchOrder>>;
   const std::lock_guard lock(mutex);
   for (const auto& order : kept) {
     if (order->operation == launch.operation) return order;

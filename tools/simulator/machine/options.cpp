@@ -111,8 +111,8 @@ Options Options::from_environment() {
 }
 
 const Options& options() {
-  static Options result = Options::from_environment();
-  return result;
+  static const auto* const result = new Options(Options::from_environment());  // never destroyed: it is read while the process ends
+  return *result;
 }
 
 }  // namespace sim

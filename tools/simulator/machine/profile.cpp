@@ -190,8 +190,8 @@ struct Profiles {
 };
 
 Profiles& profiles() {
-  static Profiles all;
-  return all;
+  static auto* const all = new Profiles;  // never destroyed: it is written while the process ends
+  return *all;
 }
 
 // The sums over some instructions of a kernel.

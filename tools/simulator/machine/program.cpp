@@ -8,6 +8,7 @@
 
 #include "error.h"
 #include "isa/code.h"
+#include "machine/checks.h"
 #include "machine/launch.h"
 
 namespace sim {
@@ -291,6 +292,7 @@ Program::Program(std::shared_ptr<const ptx::Module> module, int device, const st
 }
 
 Program::~Program() {
+  for (const auto& [name, kernel] : implementation_->kernels) checks::forget(*kernel.first);
   for (const auto& [name, variable] : implementation_->variables) {
     if (variable.owned) Memory::instance().free(variable.address);
   }

@@ -238,8 +238,7 @@ BlockExecutor::Stop BlockExecutor::run(WarpState& state) {
           ++split.pc;
           state.splits.push_back(split);
           ++state.rotation;
-          if (state.splits.size() == 1 || budget == 0) return Stop::quantum;
-          running = false;
+          return Stop::quantum;
           break;
         case Kind::warp_sync: {
           if (mask == 0) {
@@ -281,7 +280,6 @@ BlockExecutor::Stop BlockExecutor::run(WarpState& state) {
       }
     }
     if (state.rotation > 0 && state.splits.size() < 2) state.rotation = 0;
-    watch(launch_, warp, kQuantum - budget);
   }
 }
 

@@ -15,7 +15,7 @@ HEADLINE = re.compile(r"^========= (\w+)( warning)?: ([^:]+): (.*)$", re.M)
 def run(arguments, case, fixed):
     command = [arguments.simulator, "--devices", "2", "--check", "all", "--timeout", "2", "--schedule", arguments.schedule,
                arguments.program, case] + (["fixed"] if fixed else [])
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60)
     return done.returncode, HEADLINE.findall(done.stderr), done.stderr
 
 
@@ -25,7 +25,7 @@ def judge(arguments, case, fault):
     named = [f for f in found if f[2] == fault]
     if not named:
         return f"not found; exit code {code}: {text.strip()[-600:]}", ""
-    warning = bool(named[0][1])
+    warning = all(f[1] for f in named)
     wanted = 0 if warning else 3
     if code != wanted:
         return f"exit code {code}, not {wanted}", named[0][3]

@@ -239,7 +239,7 @@ void leaked(bool fixed) {
 std::vector<Case> memory_cases() {
   return {{"past_the_end", "out-of-bounds access", past_the_end},
           {"before_the_start", "out-of-bounds access", before_the_start},
-          {"far_away", "invalid address", far_away},
+          {"far_away", "out-of-bounds access", far_away},
           {"vector_past_the_end", "out-of-bounds access", vector_past_the_end},
           {"misaligned", "misaligned access", misaligned},
           {"null_pointer", "invalid address", null_pointer},

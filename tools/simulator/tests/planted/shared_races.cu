@@ -58,17 +58,18 @@ __device__ void missing_syncwarp(int* y, bool fixed) {
 
 // The last steps of a reduction within a warp, as was done before warps could diverge.
 __device__ void implicit_warp_reduction(int* y, bool fixed) {
-  __shared__ volatile int tile[64];
+  __shared__ int tile[64];
   tile[threadIdx.x] = threadIdx.x;
   tile[threadIdx.x + 32] = threadIdx.x;
   __syncwarp();
+#pragma unroll 1
   for (int half = 32; half > 0; half /= 2) {
-    int other = tile[threadIdx.x + half];
+    const int other = tile[threadIdx.x + half];
     if (fixed) __syncwarp();
     if (static_cast<int>(threadIdx.x) < half) tile[threadIdx.x] = tile[threadIdx.x] + other;
     if (fixed) __syncwarp();
   }
-  y[threadIdx.x] = fixed ? tile[0] : tile[0];
+  y[threadIdx.x] = tile[0];
 }
 
 // Only some of the lanes that share the data meet.
