@@ -319,6 +319,21 @@ TEST(Mma, VectorsMeetTheDefinition) {
   }
 }
 
+// A row of zeros gives zeros beside numbers of every size.
+TEST(Mma, ZerosTimesAnythingFiniteAreZero) {
+  for (int architecture : {80, 90}) {
+    const matrix::Form* form = matrix::find_form("m16n8k16", "f32.bf16.bf16.f32", architecture, false, "");
+    for (std::uint32_t field = 0; field < 255; ++field) {
+      matrix::Tile tile{};
+      for (auto& line : tile.b) std::fill(std::begin(line), std::end(line), field << 23 | field << 7);
+      form->multiply(*form, tile);
+      for (const auto& column : tile.c) {
+        for (std::uint32_t c : column) ASSERT_EQ(c, 0u) << field;
+      }
+    }
+  }
+}
+
 // Only lanes that execute the instruction get results.
 TEST(Mma, InactiveLanesKeepTheirRegisters) {
   g_architecture = 80;
