@@ -1,3 +1,5 @@
+#include <immintrin.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -60,8 +62,21 @@ struct Run {
   }
 };
 
+// Kernels round to nearest and keep denormals, whatever the host's thread does (a program built with -ffast-math flushes them).
+class FloatingState {
+ public:
+  FloatingState() { _mm_setcsr(0x1f80); }
+  ~FloatingState() { _mm_setcsr(saved_); }
+  FloatingState(const FloatingState&) = delete;
+  FloatingState& operator=(const FloatingState&) = delete;
+
+ private:
+  unsigned saved_ = _mm_getcsr();
+};
+
 // Independent blocks, one after the other.
 void run_blocks(Run& run, Worker& worker) {
+  const FloatingState state;
   try {
     BlockExecutor executor(run.launch, worker);
     while (!run.stopped) {
@@ -82,6 +97,7 @@ void run_blocks(Run& run, Worker& worker) {
 // Blocks that may wait for each other or depend on the order of their atomics: those that a device would hold at once take
 // turns on one thread.
 void run_resident(Run& run, Worker& worker, std::uint64_t resident) {
+  const FloatingState state;
   try {
     std::vector<std::unique_ptr<BlockExecutor>> executors;
     std::vector<std::size_t> active;

@@ -12,7 +12,7 @@ WARPS = 32  # a grid of 4 blocks of 256 threads, as most of these have
 
 LD = "l1tex__t_{}_pipe_lsu_mem_global_op_ld.sum"
 ST = "l1tex__t_{}_pipe_lsu_mem_global_op_st.sum"
-SHARED = "l1tex__data_{}_pipe_lsu_mem_shared_op_{}.sum"
+SHARED = "l1tex__data_pipe_lsu_{}_mem_shared_op_{}.sum"
 CONFLICTS = "l1tex__data_bank_conflicts_pipe_lsu_mem_shared_op_{}.sum"
 
 
