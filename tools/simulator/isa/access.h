@@ -61,6 +61,14 @@ bool is_contiguous(const T* address) {
   return differs == 0;
 }
 
+/// All lanes at the same place; inactive ones count too.
+template <class T>
+bool is_one_place(const T* address) {
+  T differs = 0;
+  for (int lane = 0; lane < kLanes; ++lane) differs |= address[lane] ^ address[0];
+  return differs == 0;
+}
+
 inline bool is_usable(const Warp& warp, const Allocation& a, bool write) {
   const Launch& launch = *warp.block->launch;
   if (__atomic_load_n(&a.freed, __ATOMIC_RELAXED) || (write && a.kind == MemoryKind::constant)) return false;

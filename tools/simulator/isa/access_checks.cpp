@@ -16,25 +16,24 @@ bool reads(AccessKind kind) {
   return kind == AccessKind::read || kind == AccessKind::strong_read || kind == AccessKind::atomic;
 }
 
-// The bits of at most 32 bytes, which touch at most 5 bytes of the bitmap. Other threads may set bits beside them.
+// The bits of at most 32 bytes, which lie in 64 bits from their first byte on. Other threads may set bits beside them.
 struct Bits {
   std::uint8_t* at;
   std::uint64_t wanted;
-  int bytes;
 
   Bits(std::uint8_t* bits, std::uint64_t first, unsigned count)
-      : at(bits + first / 8),
-        wanted(((std::uint64_t{1} << count) - 1) << first % 8),
-        bytes(static_cast<int>((first % 8 + count + 7) / 8)) {}
+      : at(bits + first / 8), wanted(((std::uint64_t{1} << count) - 1) << first % 8) {}
 
   bool all_set() const {
-    std::uint64_t have = 0;
-    for (int n = 0; n < bytes; ++n) have |= std::uint64_t{__atomic_load_n(at + n, __ATOMIC_RELAXED)} << 8 * n;
+    std::uint64_t have;
+    std::memcpy(&have, at, sizeof have);
     return (have & wanted) == wanted;
   }
   void set() const {
     if (all_set()) return;
-    for (int n = 0; n < bytes; ++n) __atomic_fetch_or(at + n, static_cast<std::uint8_t>(wanted >> 8 * n), __ATOMIC_RELAXED);
+    for (std::uint64_t rest = wanted, n = 0; rest != 0; rest >>= 8, ++n) {
+      __atomic_fetch_or(at + n, static_cast<std::uint8_t>(rest), __ATOMIC_RELAXED);
+    }
   }
 };
 
@@ -44,39 +43,48 @@ bool is_side_by_side(const std::uint64_t* address, unsigned bytes) {
   return differs == 0;
 }
 
+template <class T>
+bool is_one_place(const T* address, Mask mask) {
+  const T first = address[std::countr_zero(mask)];
+  T differs = 0;
+  for (int lane = 0; lane < kLanes; ++lane) differs |= (mask >> lane & 1) != 0 ? address[lane] ^ first : 0;
+  return differs == 0;
+}
+
+Mask uninitialized(const Allocation& a, const std::uint64_t* address, Mask mask, unsigned bytes) {
+  Mask missing = 0;
+  for (Mask rest = mask; rest != 0; rest &= rest - 1) {
+    const int lane = std::countr_zero(rest);
+    if (!Bits(a.initialized, address[lane] - a.base, bytes).all_set()) missing |= 1u << lane;
+  }
+  return missing;
+}
+
+// `some` of the lanes stand for all: they are at the same place.
 void check_initialized(const Warp& warp, const Instruction& in, const Allocation& a, const std::uint64_t* address, Mask mask,
-                       const Use& use) {
+                       Mask some, const Use& use) {
   Memory& memory = Memory::instance();
-  const bool contiguous = mask == kAllLanes && is_side_by_side(address, use.bytes);
-  if (reads(use.kind)) {
-    if (contiguous && memory.first_uninitialized(a, address[0], std::size_t{use.bytes} * kLanes) == 0) {
-      // as it should be
-    } else {
-      Mask missing = 0;
-      for (Mask rest = mask; rest != 0; rest &= rest - 1) {
-        const int lane = std::countr_zero(rest);
-        if (!Bits(a.initialized, address[lane] - a.base, use.bytes).all_set()) missing |= 1u << lane;
-      }
-      if (missing != 0) {
-        const int lane = std::countr_zero(missing);
-        const Address where = memory.first_uninitialized(a, address[lane], use.bytes);
-        checks::report(warp, in, lane, Fault::uninitialized_global,
-                       fmt::format("{} at {:#x}: nothing was ever written to {:#x}, byte {} of {}{}allocation of {} bytes",
-                                   text_of(use), address[lane], where, where - a.base, a.name.empty() ? "an " : a.name,
-                                   a.name.empty() ? "" : ", an ", a.end - a.base),
-                       static_cast<std::uint64_t>(std::popcount(missing)));
-      }
-    }
+  const bool contiguous = some == kAllLanes && is_side_by_side(address, use.bytes);
+  const bool whole = contiguous && memory.first_uninitialized(a, address[0], std::size_t{use.bytes} * kLanes) == 0;
+  if (whole) return;
+  if (reads(use.kind) && uninitialized(a, address, some, use.bytes) != 0) {
+    const Mask missing = uninitialized(a, address, mask, use.bytes);
+    const int lane = std::countr_zero(missing);
+    const Address where = memory.first_uninitialized(a, address[lane], use.bytes);
+    checks::report(warp, in, lane, Fault::uninitialized_global,
+                   fmt::format("{} at {:#x}: nothing was ever written to {:#x}, byte {} of {}{}allocation of {} bytes",
+                               text_of(use), address[lane], where, where - a.base, a.name.empty() ? "an " : a.name,
+                               a.name.empty() ? "" : ", an ", a.end - a.base),
+                   static_cast<std::uint64_t>(std::popcount(missing)));
   }
   if (!is_write(use.kind)) return;
   if (contiguous) {
-    if (memory.first_uninitialized(a, address[0], std::size_t{use.bytes} * kLanes) != 0) {
-      memory.mark_initialized(a, address[0], std::size_t{use.bytes} * kLanes);
-    }
+    memory.mark_initialized(a, address[0], std::size_t{use.bytes} * kLanes);
     return;
   }
-  for (Mask rest = mask; rest != 0; rest &= rest - 1)
+  for (Mask rest = some; rest != 0; rest &= rest - 1) {
     Bits(a.initialized, address[std::countr_zero(rest)] - a.base, use.bytes).set();
+  }
 }
 
 // Atomics and volatile, relaxed, acquire and release accesses order blocks, behind fences.
@@ -97,40 +105,45 @@ void order_blocks(const Warp& warp, const Instruction& in, const std::uint64_t* 
 void order_warps(const Warp& warp, const Instruction& in, const std::uint32_t* offset, Mask mask, AccessKind kind) {
   SharedRaces& races = *warp.block->races;
   const bool behind_fence = (in.flags & (kFences | kUnlocks)) == 0;
+  const bool acquires = kind == AccessKind::strong_read || (kind == AccessKind::atomic && (in.flags & kResult) != 0);
+  const bool releases = is_write(kind) && (!behind_fence || races.has_fenced(warp.index));
+  if (!releases && !(acquires && races.has_released())) return;
   Mask rest = mask;
   while (rest != 0) {
     const std::uint32_t place = offset[std::countr_zero(rest)];
     Mask same = 0;
     for (int lane = 0; lane < kLanes; ++lane) same |= static_cast<Mask>(offset[lane] == place) << lane;
     same &= rest;
-    if (kind == AccessKind::strong_read || (kind == AccessKind::atomic && (in.flags & kResult) != 0))
-      races.acquire(warp.index, same, place);
-    if (is_write(kind)) races.release(warp.index, place, behind_fence);
+    if (acquires) races.acquire(warp.index, same, place);
+    if (releases) races.release(warp.index, place, behind_fence);
     rest &= ~same;
   }
 }
 
+// `some` of the lanes stand for all: they are at the same place.
 template <class Place>
-void check_bits(const Warp& warp, const Instruction& in, std::uint8_t* bits, Mask mask, const Use& use, Fault fault,
+void check_bits(const Warp& warp, const Instruction& in, std::uint8_t* bits, Mask mask, Mask some, const Use& use, Fault fault,
                 const char* space, Place place) {
-  if (reads(use.kind)) {
+  auto uninitialized_of = [&](Mask lanes) {
     Mask missing = 0;
-    for (Mask rest = mask; rest != 0; rest &= rest - 1) {
+    for (Mask rest = lanes; rest != 0; rest &= rest - 1) {
       const int lane = std::countr_zero(rest);
       if (!test_bits(bits, place(lane), use.bytes)) missing |= 1u << lane;
     }
-    if (missing != 0) {
-      const int lane = std::countr_zero(missing);
-      const std::uint64_t first = place(lane);
-      std::uint64_t at = first;
-      while (test_bits(bits, at, 1)) ++at;
-      checks::report(warp, in, lane, fault,
-                     fmt::format("{} in {} memory, of which byte {} was never written", text_of(use), space, at - first),
-                     static_cast<std::uint64_t>(std::popcount(missing)));
-    }
+    return missing;
+  };
+  if (reads(use.kind) && uninitialized_of(some) != 0) {
+    const Mask missing = uninitialized_of(mask);
+    const int lane = std::countr_zero(missing);
+    const std::uint64_t first = place(lane);
+    std::uint64_t at = first;
+    while (test_bits(bits, at, 1)) ++at;
+    checks::report(warp, in, lane, fault,
+                   fmt::format("{} in {} memory, of which byte {} was never written", text_of(use), space, at - first),
+                   static_cast<std::uint64_t>(std::popcount(missing)));
   }
   if (is_write(use.kind)) {
-    for (Mask rest = mask; rest != 0; rest &= rest - 1) set_bits(bits, place(std::countr_zero(rest)), use.bytes);
+    for (Mask rest = some; rest != 0; rest &= rest - 1) set_bits(bits, place(std::countr_zero(rest)), use.bytes);
   }
 }
 
@@ -162,8 +175,11 @@ void check_shared_layout(const Warp& warp, const Instruction& in, const std::uin
 
 void check_global(Warp& warp, const Instruction& in, const Allocation& a, const std::uint64_t* address, Mask mask,
                   const Use& use) {
-  if (a.initialized != nullptr) check_initialized(warp, in, a, address, mask, use);
+  // Lanes that read the same place, or do atomics on it, are as one.
+  const bool as_one = use.kind != AccessKind::write && use.kind != AccessKind::strong_write && is_one_place(address, mask);
+  if (a.initialized != nullptr) check_initialized(warp, in, a, address, mask, as_one ? mask & -mask : mask, use);
   if (warp.block->races == nullptr) return;
+  if (as_one) mask &= -mask;
   if (is_strong(use.kind)) order_blocks(warp, in, address, mask, use.kind);
   check_global_race(warp, in, a, address, mask, use.bytes, use.kind, use.data);
 }
@@ -189,7 +205,8 @@ void check_shared(Warp& warp, const Instruction& in, const std::uint32_t* offset
       }
     }
     if (!done) {
-      check_bits(warp, in, block.shared_initialized, mask, use, Fault::uninitialized_shared, "shared",
+      const Mask some = is_write(use.kind) || !is_one_place(offset, mask) ? mask : mask & -mask;
+      check_bits(warp, in, block.shared_initialized, mask, some, use, Fault::uninitialized_shared, "shared",
                  [&](int lane) { return std::uint64_t{offset[lane]}; });
     }
   }
@@ -200,7 +217,7 @@ void check_shared(Warp& warp, const Instruction& in, const std::uint32_t* offset
 
 void check_local(Warp& warp, const Instruction& in, const std::uint32_t* offset, Mask mask, const Use& use) {
   if (warp.local_initialized == nullptr) return;
-  check_bits(warp, in, warp.local_initialized, mask, use, Fault::uninitialized_local, "local",
+  check_bits(warp, in, warp.local_initialized, mask, mask, use, Fault::uninitialized_local, "local",
              [&](int lane) { return static_cast<std::uint64_t>(lane) * warp.local_stride + offset[lane]; });
 }
 

@@ -1,4 +1,7 @@
+#include <immintrin.h>
+
 #include <array>
+#include <cstring>
 
 #include "error.h"
 #include "isa/memory_decoding.h"
@@ -38,14 +41,42 @@ void rows(Warp& warp, const Instruction& in, bool write, std::uint32_t* offset) 
   warp.mask = all;
 }
 
+// The rows of a matrix are its lanes' registers side by side, so is each row of the transposed one.
+void load_rows(const std::byte* shared, const std::uint32_t* offset, bool transposed, std::uint32_t* d) {
+  __m128i r[8];
+  for (int row = 0; row < 8; ++row) r[row] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(shared + offset[row]));
+  if (transposed) {
+    __m128i a[8], b[8];
+    for (int n = 0; n < 4; ++n) {
+      a[2 * n] = _mm_unpacklo_epi16(r[2 * n], r[2 * n + 1]);
+      a[2 * n + 1] = _mm_unpackhi_epi16(r[2 * n], r[2 * n + 1]);
+    }
+    for (int half = 0; half < 2; ++half) {
+      for (int n = 0; n < 2; ++n) {
+        b[4 * half + 2 * n] = _mm_unpacklo_epi32(a[4 * half + n], a[4 * half + 2 + n]);
+        b[4 * half + 2 * n + 1] = _mm_unpackhi_epi32(a[4 * half + n], a[4 * half + 2 + n]);
+      }
+    }
+    for (int n = 0; n < 4; ++n) {
+      r[2 * n] = _mm_unpacklo_epi64(b[n], b[4 + n]);
+      r[2 * n + 1] = _mm_unpackhi_epi64(b[n], b[4 + n]);
+    }
+  }
+  for (int row = 0; row < 8; ++row) _mm_storeu_si128(reinterpret_cast<__m128i*>(d + 4 * row), r[row]);
+}
+
 template <bool checked, bool transposed>
 void load(Warp& warp, const Instruction& in) {
   Offsets offset;
   rows<checked>(warp, in, false, offset);
   for (unsigned m = 0; m < in.more; ++m) {
+    auto* d = warp.at<std::uint32_t>(in.list[m]);
+    if (warp.mask == kAllLanes) {
+      load_rows(warp.block->shared, offset + std::size_t{m} * 8, transposed, d);
+      continue;
+    }
     Matrix matrix;
     for (unsigned row = 0; row < 8; ++row) std::memcpy(matrix[row].data(), warp.block->shared + offset[m * 8 + row], kRow);
-    auto* d = warp.at<std::uint32_t>(in.list[m]);
     for (Mask rest = warp.mask; rest != 0; rest &= rest - 1) {
       const auto lane = static_cast<unsigned>(std::countr_zero(rest));
       const unsigned row = lane / 4, column = lane % 4 * 2;

@@ -1,6 +1,6 @@
 #include "error.h"
-#include "isa/memory_lanes.h"
 #include "isa/memory_decoding.h"
+#include "isa/memory_lanes.h"
 
 // The handlers of ld.
 namespace sim::access {
@@ -28,6 +28,10 @@ struct Load {
       }
     }
     const std::ptrdiff_t delta = resolve_global<checked>(warp, in, address, {kBytes, kBytes, kind_of(in)});
+    if (is_one_place(address)) {
+      broadcast(warp, in, reinterpret_cast<const std::byte*>(address[0] + static_cast<std::uint64_t>(delta)));
+      return;
+    }
     load_lanes<memory, reg, count>(warp, in, [&](int lane) {
       return reinterpret_cast<const std::byte*>(address[lane] + static_cast<std::uint64_t>(delta));
     });
@@ -40,6 +44,8 @@ struct Load {
     const std::byte* const base = warp.block->shared;
     if (warp.mask == kAllLanes && is_contiguous<kBytes>(offset)) {
       from(warp, in, base + offset[0]);
+    } else if (is_one_place(offset)) {
+      broadcast(warp, in, base + offset[0]);
     } else {
       load_lanes<memory, reg, count>(warp, in, [&](int lane) { return base + offset[lane]; });
     }
@@ -51,6 +57,20 @@ struct Load {
     resolve_local<checked>(warp, in, offset, {kBytes, kBytes, kind_of(in)});
     load_lanes<memory, reg, count>(
         warp, in, [&](int lane) { return warp.local + static_cast<std::size_t>(lane) * warp.local_stride + offset[lane]; });
+  }
+
+  // The same for all lanes.
+  static void broadcast(const Warp& warp, const Instruction& in, const std::byte* source) {
+    if (warp.mask == kAllLanes && memory == reg) {
+      Unsigned<memory> values[count];
+      std::memcpy(values, source, sizeof values);
+      for (unsigned n = 0; n < count; ++n) {
+        auto* d = warp.at<Unsigned<memory>>(Form<memory, reg, count>::location(in, n));
+        for (int lane = 0; lane < kLanes; ++lane) d[lane] = values[n];
+      }
+    } else {
+      load_lanes<memory, reg, count>(warp, in, [&](int) { return source; });
+    }
   }
 
   // All lanes, side by side.

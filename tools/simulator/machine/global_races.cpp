@@ -89,7 +89,7 @@ bool is_quiet(const WordShadow& page, const Access& access) {
 }
 
 // One word by one lane.
-void access_word(Access& access, WordShadow& page, std::size_t n, int lane, unsigned bytes, Address word) {
+void access_word_slowly(Access& access, WordShadow& page, std::size_t n, int lane, unsigned bytes, Address word) {
   if (!is_quiet(page, access)) look_at_page(access, page, lane, word);
   const std::uint64_t stamp =
       access.mine | static_cast<std::uint64_t>(lane) << Stamp::kThreadShift | std::uint64_t{bytes} << Stamp::kBytesShift;
@@ -112,6 +112,23 @@ void access_word(Access& access, WordShadow& page, std::size_t n, int lane, unsi
   }
   if (access.order.concurrent) std::atomic_thread_fence(std::memory_order_seq_cst);
   look(access, writer, true, lane, bytes, word);
+}
+
+void access_word(Access& access, WordShadow& page, bool quiet, std::size_t n, int lane, unsigned bytes, Address word) {
+  const std::uint64_t stamp = access.mine | static_cast<std::uint64_t>(lane) << Stamp::kThreadShift;
+  // Whole words only: of a part the record says which.
+  if (quiet && bytes == 15 && is_settled(page.writer[n], access) && is_settled(page.reader[n], access) &&
+      !access.order.concurrent) {
+    if (!is_write(access.kind)) {
+      page.reader[n] = stamp | Stamp::kAllBytes;
+      return;
+    }
+    if (is_settled(page.other_reader[n], access)) {
+      page.writer[n] = stamp | Stamp::kAllBytes;
+      return;
+    }
+  }
+  access_word_slowly(access, page, n, lane, bytes, word);
 }
 
 // All ones when the stamp is of another block or operation that is not known to be ordered before. (Stamps are positive: signed
@@ -173,7 +190,7 @@ void access_words(Access& access, WordShadow& page, std::size_t first, std::size
   const std::byte* data = access.data;
   for (std::size_t n = 0; n < count; ++n) {
     access.data = data == nullptr ? nullptr : data + (n + skipped) * 4;
-    access_word(access, page, first + n, static_cast<int>((n + skipped) >> shift), 15, word + n * 4);
+    access_word_slowly(access, page, first + n, static_cast<int>((n + skipped) >> shift), 15, word + n * 4);
   }
   access.data = data;
 }
@@ -185,6 +202,7 @@ void check_global_race(Warp& warp, const Instruction& in, const Allocation& a, c
   BlockOrder& order = warp.block->races->order;
   if (a.words == nullptr || order.segment == 0) return;
   if (!is_strong(kind)) order.accessed = true;
+  // `mine` has the lane's bits clear: kLanes divides the first thread of a warp.
   Access access{warp,
                 in,
                 a,
@@ -193,15 +211,14 @@ void check_global_race(Warp& warp, const Instruction& in, const Allocation& a, c
                 order.launch->settled << Stamp::kSegmentShift,
                 kind,
                 data};
-  // `mine` has the thread's lane bits clear: kLanes divides the first thread of a warp.
-  bool contiguous = mask == kAllLanes && bytes >= 4;
+  bool contiguous = mask == kAllLanes && std::has_single_bit(bytes);
   if (contiguous) {
     std::uint64_t differs = 0;
     for (int lane = 0; lane < kLanes; ++lane)
       differs |= address[lane] ^ (address[0] + static_cast<std::uint64_t>(lane) * bytes);
-    contiguous = differs == 0;
+    contiguous = differs == 0 && (bytes >= 4 || address[0] % 4 == 0);
   }
-  if (contiguous) {
+  if (contiguous && bytes >= 4) {
     const auto shift = static_cast<unsigned>(std::countr_zero(bytes / 4));
     std::size_t word = (address[0] - a.base) / 4;
     const std::size_t words = std::size_t{bytes} / 4 * kLanes;
@@ -214,6 +231,25 @@ void check_global_race(Warp& warp, const Instruction& in, const Allocation& a, c
     }
     return;
   }
+  const WordShadow* last = nullptr;
+  bool quiet = false;
+  auto touch = [&](std::size_t word, int lane, unsigned touched) {
+    WordShadow& page = a.words[word / WordShadow::kWords];
+    if (&page != last) {
+      last = &page;
+      quiet = is_quiet(page, access);
+    }
+    access_word(access, page, quiet, word % WordShadow::kWords, lane, touched, a.base + word * 4);
+  };
+  if (contiguous) {
+    // Two or four lanes a word: the first stands for them.
+    const int lanes = static_cast<int>(4 / bytes);
+    for (int lane = 0; lane < kLanes; lane += lanes) {
+      access.data = data == nullptr ? nullptr : data + static_cast<std::size_t>(lane) * bytes;
+      touch((address[lane] - a.base) / 4, lane, 15);
+    }
+    return;
+  }
   for (Mask rest = mask; rest != 0; rest &= rest - 1) {
     const int lane = std::countr_zero(rest);
     const std::size_t begin = address[lane] - a.base;
@@ -223,7 +259,7 @@ void check_global_race(Warp& warp, const Instruction& in, const Allocation& a, c
       const unsigned touched = (1u << (end - word * 4)) - (1u << (at - word * 4));
       // `data` as if the lane's bytes began at the word's first byte.
       access.data = data == nullptr ? nullptr : data + static_cast<std::size_t>(lane) * bytes + (word * 4) - begin;
-      access_word(access, a.words[word / WordShadow::kWords], word % WordShadow::kWords, lane, touched, a.base + word * 4);
+      touch(word, lane, touched);
       at = end;
     }
   }

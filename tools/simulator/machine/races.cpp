@@ -12,7 +12,6 @@
 namespace sim {
 namespace {
 
-constexpr std::uint32_t kThread = 1023;
 constexpr std::uint32_t kWrap = 0x7fffffff;
 
 void join(std::vector<std::uint32_t>& into, const std::vector<std::uint32_t>& other) {
@@ -46,7 +45,7 @@ void SharedRaces::resize(unsigned shift) {
   void* const old_storage = storage_;
   const std::size_t old_bytes = storage_bytes_;
   cells_ = (bytes_ >> shift) + 64;  // loops may look past the end
-  const std::size_t arrays = 7 + std::size_t{2} * warps_;
+  const std::size_t arrays = 5 + std::size_t{2} * warps_;
   storage_bytes_ = arrays * cells_ * sizeof(std::uint32_t);
   void* memory = mmap(nullptr, storage_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw Error("there is no memory for the race check of {} bytes of shared memory", bytes_);
@@ -60,7 +59,7 @@ void SharedRaces::resize(unsigned shift) {
     pending_ <<= split;
     munmap(old_storage, old_bytes);
   }
-  for (std::uint32_t** array : {&write_time_, &writer_, &write_at_, &read_time_, &reader_, &read_at_, &other_read_time_}) {
+  for (std::uint32_t** array : {&write_time_, &writer_, &read_time_, &reader_, &other_read_time_}) {
     *array = next;
     next += cells_;
   }
@@ -209,16 +208,17 @@ void SharedRaces::report(const Warp& warp, const Instruction& in, std::uint32_t 
   }
   finding.place = checks::place(warp, in, lane);
   finding.has_other = true;
-  finding.other = checks::place(*block_, thread, instruction);
+  finding.other = checks::place(*block_, thread, instruction == kUnknown ? checks::kNoInstruction : instruction);
   Report::instance().add(std::move(finding));
 }
 
 void SharedRaces::look_at_write(const Warp& warp, const Instruction& in, std::uint32_t cell, int lane) {
-  const std::uint32_t time = write_time_[cell], thread = writer_[cell] & kThread;
+  const std::uint32_t time = write_time_[cell], thread = writer_[cell] & kThread,
+                      instruction = writer_[cell] >> kInstructionShift;
   const bool writes = is_write(kind_);
   const char* const what = writes ? "two writes" : "a read after a write";
   if (time == kPending) {
-    report(warp, in, cell, lane, thread, write_at_[cell], writes ? "a write" : "a read", true, false);
+    report(warp, in, cell, lane, thread, instruction, writes ? "a write" : "a read", true, false);
     return;
   }
   if ((writer_[cell] & kStrong) != 0 && is_strong(kind_)) return;
@@ -230,16 +230,16 @@ void SharedRaces::look_at_write(const Warp& warp, const Instruction& in, std::ui
     const std::byte* theirs = block_->shared + begin;
     const auto other = static_cast<int>(thread % kLanes);
     // Written by this very instruction: memory does not have it yet.
-    if (thread / kLanes == warp.index && time == now_ && (done_ >> other & 1) != 0 && write_at_[cell] == in.index &&
-        offsets_[other] <= begin && begin < offsets_[other] + access_bytes_) {
+    if (thread / kLanes == warp.index && time == now_ && (done_ >> other & 1) != 0 &&
+        instruction == std::min(in.index, kUnknown) && offsets_[other] <= begin && begin < offsets_[other] + access_bytes_) {
       theirs = data_ + static_cast<std::size_t>(other) * access_bytes_ + (begin - offsets_[other]);
     }
     same_value = std::memcmp(mine, theirs, size) == 0;
   }
-  report(warp, in, cell, lane, thread, write_at_[cell], what, false, same_value);
+  report(warp, in, cell, lane, thread, instruction, what, false, same_value);
 }
 
-void SharedRaces::look_at_reads(const Warp& warp, const Instruction& in, std::uint32_t cell, int lane) {
+bool SharedRaces::look_at_reads(const Warp& warp, const Instruction& in, std::uint32_t cell, int lane) {
   for (std::uint32_t v = 0; v < warps_; ++v) {
     const std::uint32_t time = warp_read_time_[std::size_t{v} * cells_ + cell];
     Mask readers = warp_readers_[std::size_t{v} * cells_ + cell];
@@ -257,82 +257,110 @@ void SharedRaces::look_at_reads(const Warp& warp, const Instruction& in, std::ui
       }
     }
     if (readers == 0) continue;
-    const bool is_last = reader_[cell] / kLanes == v && (readers >> (reader_[cell] % kLanes) & 1) != 0;
-    const std::uint32_t thread = is_last ? reader_[cell] : v * kLanes + static_cast<std::uint32_t>(std::countr_zero(readers));
-    report(warp, in, cell, lane, thread, is_last ? read_at_[cell] : checks::kNoInstruction, "a write after a read", false,
+    const std::uint32_t last = reader_[cell] & kThread;
+    const bool is_last = last / kLanes == v && (readers >> (last % kLanes) & 1) != 0;
+    const std::uint32_t thread = is_last ? last : v * kLanes + static_cast<std::uint32_t>(std::countr_zero(readers));
+    report(warp, in, cell, lane, thread, is_last ? reader_[cell] >> kInstructionShift : kUnknown, "a write after a read", false,
            false);
-    return;
+    return true;
+  }
+  return false;
+}
+
+// One cell by one lane.
+void SharedRaces::access_lane(const Warp& warp, const Instruction& in, std::uint32_t cell, int lane) {
+  const std::uint32_t w = warp.index, floor = floor_[w], thread = w * kLanes + static_cast<std::uint32_t>(lane);
+  const bool strong = is_strong(kind_);
+  const std::uint32_t who = thread | std::min(in.index, kUnknown) << kInstructionShift;
+  if (write_time_[cell] >= floor && ((writer_[cell] & kThread) != thread || write_time_[cell] == kPending)) [[unlikely]] {
+    look_at_write(warp, in, cell, lane);
+  }
+  if (is_write(kind_)) {
+    if (((reader_[cell] & kThread) == thread ? other_read_time_[cell] : read_time_[cell]) >= floor) [[unlikely]] {
+      look_at_reads(warp, in, cell, lane);
+    }
+    write_time_[cell] = is_copy_ ? kPending : now_;
+    writer_[cell] = who | (strong ? kStrong : 0);
+  } else if (!strong) {
+    if ((reader_[cell] & kThread) != thread) other_read_time_[cell] = read_time_[cell];
+    reader_[cell] = who;
+    read_time_[cell] = now_;
+    std::uint32_t& time = warp_read_time_[std::size_t{w} * cells_ + cell];
+    Mask& readers = warp_readers_[std::size_t{w} * cells_ + cell];
+    readers = (time >= synced_[w] ? readers : 0) | 1u << lane;
+    time = now_;
   }
 }
 
 // Consecutive cells, 2^shift of them for each lane from `lane` on; or, when `same_place` has several lanes, all of them by each
-// of these.
-void SharedRaces::run(const Warp& warp, const Instruction& in, std::uint32_t cell, std::uint32_t cells, unsigned shift,
-                      int lane, Mask same_place) {
-  const std::uint32_t w = warp.index, now = now_, floor = floor_[w], at = in.index;
+// of these. The loops are for the vectoriser: nearly always nothing is found.
+void SharedRaces::access_run(const Warp& warp, const Instruction& in, std::uint32_t cell, std::uint32_t cells, unsigned shift,
+                             int lane, Mask same_place) {
+  const std::uint32_t w = warp.index, now = now_, floor = floor_[w];
   const bool several = (same_place & (same_place - 1)) != 0;
-  const bool strong = is_strong(kind_), writes = is_write(kind_);
+  const bool strong = is_strong(kind_);
   if (several) shift = 31;
   const std::uint32_t thread = w * kLanes + static_cast<std::uint32_t>(lane);
-  std::uint32_t *const wt = write_time_ + cell, *const wr = writer_ + cell, *const wa = write_at_ + cell;
-  std::uint32_t *const rt = read_time_ + cell, *const rr = reader_ + cell, *const ra = read_at_ + cell,
-                       *const ot = other_read_time_ + cell;
-  const std::uint32_t exempt = strong ? kStrong : 0, anyone = several ? 1 : 0;
+  const std::uint32_t who = thread | std::min(in.index, kUnknown) << kInstructionShift;
+  std::uint32_t* const __restrict wt = write_time_ + cell, * const __restrict wr = writer_ + cell;
+  std::uint32_t* const __restrict rt = read_time_ + cell, * const __restrict rr = reader_ + cell, * const __restrict ot = other_read_time_ + cell;
+  const std::uint32_t anyone = several ? 1 : 0;
   std::uint32_t bad = 0;
   for (std::uint32_t n = 0; n < cells; ++n) {
     const std::uint32_t other = ((wr[n] & kThread) != thread + (n >> shift)) | anyone;
-    bad |= static_cast<std::uint32_t>(wt[n] >= floor) &
-           ((other & static_cast<std::uint32_t>((wr[n] & exempt) == 0)) | static_cast<std::uint32_t>(wt[n] == kPending));
+    bad |= static_cast<std::uint32_t>(wt[n] >= floor) & (other | static_cast<std::uint32_t>(wt[n] == kPending));
   }
   if (bad != 0) [[unlikely]] {
     for (std::uint32_t n = 0; n < cells; ++n) {
       if (wt[n] < floor) continue;
       int by = lane + static_cast<int>(n >> shift);
       // Of lanes at the same place one that is not the writer itself.
-      if (several && (wr[n] & kThread) == w * kLanes + static_cast<std::uint32_t>(by))
+      if (several && (wr[n] & kThread) == w * kLanes + static_cast<std::uint32_t>(by)) {
         by = std::countr_zero(same_place & (same_place - 1));
+      }
       look_at_write(warp, in, cell + n, by);
     }
   }
-  if (!writes) {
+  if (!is_write(kind_)) {
     if (strong) return;
-    std::uint32_t* const wrt = warp_read_time_ + std::size_t{w} * cells_ + cell;
-    std::uint32_t* const wrl = warp_readers_ + std::size_t{w} * cells_ + cell;
+    std::uint32_t* const __restrict wrt = warp_read_time_ + std::size_t{w} * cells_ + cell;
+    std::uint32_t* const __restrict wrl = warp_readers_ + std::size_t{w} * cells_ + cell;
     const std::uint32_t synced = synced_[w];
     if (several) {
       for (std::uint32_t n = 0; n < cells; ++n) {
         wrl[n] = (wrt[n] >= synced ? wrl[n] : 0) | same_place;
         wrt[n] = ot[n] = rt[n] = now;
-        rr[n] = thread;
-        ra[n] = at;
+        rr[n] = who;
       }
       return;
     }
     const std::uint32_t bit = 1u << lane;
     for (std::uint32_t n = 0; n < cells; ++n) {
-      const std::uint32_t me = thread + (n >> shift);
-      ot[n] = rr[n] == me ? ot[n] : rt[n];
+      const std::uint32_t me = who + (n >> shift);
+      ot[n] = ((rr[n] ^ me) & kThread) == 0 ? ot[n] : rt[n];
       rr[n] = me;
       rt[n] = now;
-      ra[n] = at;
       wrl[n] = (wrt[n] >= synced ? wrl[n] : 0) | bit << (n >> shift);
       wrt[n] = now;
     }
     return;
   }
   bad = 0;
-  for (std::uint32_t n = 0; n < cells; ++n)
-    bad |= static_cast<std::uint32_t>((rr[n] == thread + (n >> shift) ? ot[n] : rt[n]) >= floor);
+  for (std::uint32_t n = 0; n < cells; ++n) {
+    const bool mine = ((rr[n] ^ (who + (n >> shift))) & kThread) == 0;
+    bad |= static_cast<std::uint32_t>((mine ? ot[n] : rt[n]) >= floor) | (static_cast<std::uint32_t>(rt[n] >= floor) & anyone);
+  }
   if (bad != 0) [[unlikely]] {
     for (std::uint32_t n = 0; n < cells; ++n) {
-      if (rt[n] >= floor) look_at_reads(warp, in, cell + n, lane + static_cast<int>(n >> shift));
+      if (rt[n] < floor) continue;
+      if (look_at_reads(warp, in, cell + n, lane + static_cast<int>(n >> shift)) || !several) continue;
+      look_at_reads(warp, in, cell + n, std::countr_zero(same_place & (same_place - 1)));
     }
   }
   const std::uint32_t flag = strong ? kStrong : 0, time = is_copy_ ? kPending : now;
   for (std::uint32_t n = 0; n < cells; ++n) {
     wt[n] = time;
-    wr[n] = (thread + (n >> shift)) | flag;
-    wa[n] = at;
+    wr[n] = (who + (n >> shift)) | flag;
   }
 }
 
@@ -365,7 +393,11 @@ void SharedRaces::access(const Warp& warp, const Instruction& in, const std::uin
     }
     const auto lanes = static_cast<std::uint32_t>(next - lane);
     const bool several = (same_place & (same_place - 1)) != 0;
-    run(warp, in, offset[lane] >> shift_, (several ? 1 : lanes) << shift, shift, lane, same_place);
+    if (lanes == 1 && shift == 0) {
+      access_lane(warp, in, offset[lane] >> shift_, lane);
+    } else {
+      access_run(warp, in, offset[lane] >> shift_, (several ? 1 : lanes) << shift, shift, lane, same_place);
+    }
     done_ |= static_cast<Mask>((std::uint64_t{1} << next) - (std::uint64_t{1} << lane));
     lane = next;
   }

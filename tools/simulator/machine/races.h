@@ -47,13 +47,19 @@ class SharedRaces {
   /// `bytes` a lane at offsets that are aligned and inside. `data`: what a write will store, lane after lane, or null.
   void access(const Warp& warp, const Instruction& in, const std::uint32_t* offset, Mask mask, unsigned bytes, AccessKind kind,
               const std::byte* data);
+  /// Whether anything has been released, or would be by a strong write behind a fence.
+  bool has_released() const { return !released_.empty(); }
+  bool has_fenced(std::uint32_t warp) const { return !fenced_[warp].empty(); }
   /// A cp.async is issued: until complete_copy() nobody may touch the bytes.
   void begin_copy(const Warp& warp, const Instruction& in, const std::uint32_t* offset, Mask mask, unsigned bytes);
   void complete_copy(std::uint32_t warp, const std::uint32_t* offset, Mask mask, unsigned bytes);
 
  private:
   static constexpr std::uint32_t kPending = 0xffffffff;  // time of a write that is under way
-  static constexpr std::uint32_t kStrong = 1u << 16;     // in `writer_`, above the thread
+
+  // Who: the thread, whether it was an atomic or strong access, and by which instruction.
+  static constexpr std::uint32_t kThread = 1023, kStrong = 1024, kInstructionShift = 11;
+  static constexpr std::uint32_t kUnknown = (1u << 21) - 1;
 
   std::uint32_t& clock(std::uint32_t w, std::uint32_t v) { return clocks_[w * warps_ + v]; }
   void tick();
@@ -63,10 +69,11 @@ class SharedRaces {
   std::vector<std::uint32_t> snapshot(std::uint32_t w);
   std::vector<std::uint32_t>& lanes_of(std::uint32_t w);
   bool ordered(std::uint32_t time, std::uint32_t thread, std::uint32_t warp, int lane) const;
-  void run(const Warp& warp, const Instruction& in, std::uint32_t cell, std::uint32_t cells, unsigned shift, int lane,
-           Mask same_place);
+  void access_lane(const Warp& warp, const Instruction& in, std::uint32_t cell, int lane);
+  void access_run(const Warp& warp, const Instruction& in, std::uint32_t cell, std::uint32_t cells, unsigned shift, int lane,
+                  Mask same_place);
   void look_at_write(const Warp& warp, const Instruction& in, std::uint32_t cell, int lane);
-  void look_at_reads(const Warp& warp, const Instruction& in, std::uint32_t cell, int lane);
+  bool look_at_reads(const Warp& warp, const Instruction& in, std::uint32_t cell, int lane);
   void report(const Warp& warp, const Instruction& in, std::uint32_t cell, int lane, std::uint32_t thread,
               std::uint32_t instruction, const char* what, bool is_copy, bool same_value);
 
@@ -78,11 +85,11 @@ class SharedRaces {
   std::size_t storage_bytes_ = 0;
 
   // By cell.
-  std::uint32_t *write_time_ = nullptr, *writer_ = nullptr, *write_at_ = nullptr;  // thread and kStrong; instruction
-  std::uint32_t *read_time_ = nullptr, *reader_ = nullptr, *read_at_ = nullptr;    // the last reader
-  std::uint32_t* other_read_time_ = nullptr;                                       // the last read by any other
-  std::uint32_t *warp_read_time_ = nullptr,
-                *warp_readers_ = nullptr;  // by warp, then cell: lanes that read since all were synchronised
+  std::uint32_t *write_time_ = nullptr, *writer_ = nullptr;
+  std::uint32_t *read_time_ = nullptr, *reader_ = nullptr;  // of the last read
+  std::uint32_t* other_read_time_ = nullptr;                // of the last read by another thread than that
+  // By warp, then cell: when it last read, and which lanes have since all its lanes were synchronised.
+  std::uint32_t *warp_read_time_ = nullptr, *warp_readers_ = nullptr;
   std::uint32_t cells_ = 0;
 
   std::vector<std::uint32_t> clocks_, floor_, synced_, last_access_;  // synced_: all lanes of the warp at that time
