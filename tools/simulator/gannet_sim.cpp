@@ -1,4 +1,5 @@
-// gannet-sim: runs a CUDA program on the CPU. Sets the library path so that the program finds the simulated CUDA libraries, and becomes the program.
+// gannet-sim: runs a CUDA program on the CPU. Sets the library path so that the program finds the simulated CUDA libraries, and
+// becomes the program.
 #include <elf.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -85,10 +86,12 @@ Linkage linkage_of(const std::string& file) {
   if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != EM_X86_64) throw Error("it is not for x86-64");
 
   std::vector<Elf64_Phdr> segments;
-  for (std::uint64_t i = 0; i < header.e_phnum; ++i) segments.push_back(read<Elf64_Phdr>(file, header.e_phoff + i * sizeof(Elf64_Phdr)));
+  for (std::uint64_t i = 0; i < header.e_phnum; ++i)
+    segments.push_back(read<Elf64_Phdr>(file, header.e_phoff + i * sizeof(Elf64_Phdr)));
   const auto offset_of = [&](std::uint64_t address) -> std::uint64_t {
     for (const Elf64_Phdr& s : segments)
-      if (s.p_type == PT_LOAD && address >= s.p_vaddr && address - s.p_vaddr < s.p_filesz) return address - s.p_vaddr + s.p_offset;
+      if (s.p_type == PT_LOAD && address >= s.p_vaddr && address - s.p_vaddr < s.p_filesz)
+        return address - s.p_vaddr + s.p_offset;
     throw Error("its dynamic section points nowhere");
   };
   for (const Elf64_Phdr& s : segments) {
@@ -111,7 +114,9 @@ Linkage linkage_of(const std::string& file) {
   if (header.e_shoff != 0 && header.e_shstrndx < header.e_shnum) {
     const auto names = read<Elf64_Shdr>(file, header.e_shoff + header.e_shstrndx * sizeof(Elf64_Shdr));
     for (std::uint64_t i = 0; i < header.e_shnum; ++i)
-      if (text_at(file, names.sh_offset + read<Elf64_Shdr>(file, header.e_shoff + i * sizeof(Elf64_Shdr)).sh_name) == ".nv_fatbin") linkage.has_device_code = true;
+      if (text_at(file, names.sh_offset + read<Elf64_Shdr>(file, header.e_shoff + i * sizeof(Elf64_Shdr)).sh_name) ==
+          ".nv_fatbin")
+        linkage.has_device_code = true;
   }
   // Text of the runtime itself, which a program that only uses it does not hold.
   if (file.find("cudaErrorStreamCaptureImplicit") != std::string::npos) linkage.has_device_code = true;
@@ -128,7 +133,8 @@ void check_rpath(const fs::path& program, std::string rpath) {
       if (const auto at = folder.find(name); at != std::string::npos) folder.replace(at, std::strlen(name), origin);
     std::error_code ignored;
     if (!folder.empty() && fs::exists(fs::path(folder) / kRuntime, ignored))
-      throw Error("{} would load {} from its RPATH {}: link it with -Wl,--enable-new-dtags, or without that path", program.string(), kRuntime, folder);
+      throw Error("{} would load {} from its RPATH {}: link it with -Wl,--enable-new-dtags, or without that path",
+                  program.string(), kRuntime, folder);
   }
 }
 
@@ -146,10 +152,12 @@ void check_program(const fs::path& program) {
   check_rpath(program, linkage.rpath);
   if (std::find(linkage.needed.begin(), linkage.needed.end(), kRuntime) != linkage.needed.end()) return;
   for (const std::string& library : linkage.needed)
-    if (library.starts_with("libcudart.so")) throw Error("{} is linked with {}, the simulator has {}: build it with CUDA 13", program.string(), library, kRuntime);
+    if (library.starts_with("libcudart.so"))
+      throw Error("{} is linked with {}, the simulator has {}: build it with CUDA 13", program.string(), library, kRuntime);
   if (linkage.has_device_code) throw Error("{} has the CUDA runtime linked in: build it with -cudart shared", program.string());
   // It may load a library that uses CUDA, or start a program that does.
-  fmt::print(stderr, "gannet-sim: note: {} is not linked with {}; a CUDA program has to be built with -cudart shared\n", program.string(), kRuntime);
+  fmt::print(stderr, "gannet-sim: note: {} is not linked with {}; a CUDA program has to be built with -cudart shared\n",
+             program.string(), kRuntime);
 }
 
 void set(const std::string& name, const std::string& value) {
@@ -164,9 +172,11 @@ void prepend(const std::string& name, const std::string& value, char separator) 
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("gannet-sim [OPTIONS] PROGRAM [ARGUMENTS...]: runs a CUDA program on the CPU, checks it and counts what it does.\n"
-               "The program has to be built with -cudart shared and with PTX, as nvcc -gencode arch=compute_80,code=[compute_80,sm_80] makes it.\n"
-               "Exit code: the program's own; 3 when there were findings; 2 when it can not be run.");
+  CLI::App app(
+      "gannet-sim [OPTIONS] PROGRAM [ARGUMENTS...]: runs a CUDA program on the CPU, checks it and counts what it does.\n"
+      "The program has to be built with -cudart shared and with PTX, as nvcc -gencode arch=compute_80,code=[compute_80,sm_80] "
+      "makes it.\n"
+      "Exit code: the program's own; 3 when there were findings; 2 when it can not be run.");
   app.prefix_command();
   sim::Options options;
   for (const sim::Options::Description& d : sim::Options::descriptions()) {
@@ -184,7 +194,9 @@ int main(int argc, char** argv) {
         ->type_name(d.value.empty() ? "VALUE" : "VALUE [" + std::string(d.value) + "]");
   }
   std::string isa;
-  app.add_option("--isa", isa, "instructions of the host's CPU that the simulator uses: v3 (AVX2) or v4 (AVX-512); the best by default")->check(CLI::IsMember({"v3", "v4"}));
+  app.add_option("--isa", isa,
+                 "instructions of the host's CPU that the simulator uses: v3 (AVX2) or v4 (AVX-512); the best by default")
+      ->check(CLI::IsMember({"v3", "v4"}));
 #ifdef GANNET_VERSION
   app.set_version_flag("--version", GANNET_VERSION);
 #endif
@@ -203,7 +215,8 @@ int main(int argc, char** argv) {
     const fs::path folder = libraries();
     if (std::getenv("GANNET_SIM_CHECK") == nullptr) set("GANNET_SIM_CHECK", "memcheck");
     prepend("LD_LIBRARY_PATH", folder.string(), ':');
-    if (!isa.empty()) prepend("LD_PRELOAD", (isa == "v4" ? folder / "glibc-hwcaps/x86-64-v4" / kRuntime : folder / kRuntime).string(), ' ');
+    if (!isa.empty())
+      prepend("LD_PRELOAD", (isa == "v4" ? folder / "glibc-hwcaps/x86-64-v4" / kRuntime : folder / kRuntime).string(), ' ');
     std::vector<char*> arguments;
     for (std::string& argument : command) arguments.push_back(argument.data());
     arguments.push_back(nullptr);

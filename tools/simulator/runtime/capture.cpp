@@ -73,10 +73,22 @@ cudaError_t check_legacy(int device, bool invalidates) {
   if (device < 0 || captures().empty()) return cudaSuccess;
   cudaError_t error = cudaSuccess;
   for (const auto& [id, capture] : captures()) {
-    const bool depends = std::any_of(capture->streams.begin(), capture->streams.end(), [&](CUstream_st* s) { return s->device == device && s->blocking(); });
+    const bool depends = std::any_of(capture->streams.begin(), capture->streams.end(),
+                                     [&](CUstream_st* s) { return s->device == device && s->blocking(); });
     if (!depends) continue;
     capture->invalid |= invalidates;
     error = cudaErrorStreamCaptureImplicit;
+  }
+  return error;
+}
+
+cudaError_t check_device_wait(int device) {
+  cudaError_t error = check_unsafe_call();
+  for (const auto& [id, capture] : captures()) {
+    if (std::none_of(capture->streams.begin(), capture->streams.end(), [&](CUstream_st* s) { return s->device == device; }))
+      continue;
+    capture->invalid = true;
+    error = cudaErrorStreamCaptureUnsupported;
   }
   return error;
 }
@@ -90,7 +102,8 @@ cudaError_t check_not_capturing(CUstream_st& stream) {
 cudaError_t capture(CUstream_st& stream, Work work) {
   if (stream.capture->invalid) return cudaErrorStreamCaptureInvalidated;
   cudaGraphNode_t node = nullptr;
-  const cudaError_t error = add_node(&node, *stream.capture->graph, stream.capture_tail.data(), stream.capture_tail.size(), std::move(work), stream.device);
+  const cudaError_t error = add_node(&node, *stream.capture->graph, stream.capture_tail.data(), stream.capture_tail.size(),
+                                     std::move(work), stream.device);
   if (error != cudaSuccess) {
     stream.capture->invalid = true;
     return error;
@@ -99,7 +112,8 @@ cudaError_t capture(CUstream_st& stream, Work work) {
   return cudaSuccess;
 }
 
-cudaError_t begin_capture(CUstream_st& stream, cudaStreamCaptureMode mode, cudaGraph_t graph, std::vector<cudaGraphNode_t> dependencies) {
+cudaError_t begin_capture(CUstream_st& stream, cudaStreamCaptureMode mode, cudaGraph_t graph,
+                          std::vector<cudaGraphNode_t> dependencies) {
   if (stream.legacy) return cudaErrorStreamCaptureUnsupported;
   if (stream.capture != nullptr) return cudaErrorIllegalState;
   if (mode > cudaStreamCaptureModeRelaxed) return cudaErrorInvalidValue;
@@ -120,7 +134,8 @@ cudaError_t end_capture(CUstream_st& stream, cudaGraph_t* graph) {
   Capture* c = stream.capture;
   if (c == nullptr) return cudaErrorIllegalState;
   if (c->origin != &stream) return cudaErrorStreamCaptureUnmatched;
-  if (c->mode != cudaStreamCaptureModeRelaxed && c->thread != std::this_thread::get_id()) return cudaErrorStreamCaptureWrongThread;
+  if (c->mode != cudaStreamCaptureModeRelaxed && c->thread != std::this_thread::get_id())
+    return cudaErrorStreamCaptureWrongThread;
   cudaError_t error = c->invalid ? cudaErrorStreamCaptureInvalidated : cudaSuccess;
   if (error == cudaSuccess) {
     // Work that forked off has to be waited for by the stream that began.

@@ -22,10 +22,13 @@ struct Capture {
   bool invalid = false;
 };
 
-/// May the calling thread use the legacy stream, or make a call that could wait for it? Invalidates the captures that it would break.
+/// May the calling thread use the legacy stream, or make a call that could wait for it? Invalidates the captures that it would
+/// break.
 cudaError_t check_unsafe_call();
 /// The same for the legacy stream of a device (-1: another stream, which is fine): it would depend on streams that capture.
 cudaError_t check_legacy(int device, bool invalidates = true);
+/// The same for a wait for all of a device, whatever the mode: it would wait for its streams that capture.
+cudaError_t check_device_wait(int device);
 /// A call that a capturing stream can not record (a wait, a query): invalidates the capture.
 cudaError_t check_not_capturing(CUstream_st& stream);
 
@@ -33,7 +36,8 @@ cudaError_t check_not_capturing(CUstream_st& stream);
 cudaError_t capture(CUstream_st& stream, Work work);
 
 Capture* capture_of(unsigned long long id);  // null when it has ended
-cudaError_t begin_capture(CUstream_st& stream, cudaStreamCaptureMode mode, cudaGraph_t graph, std::vector<cudaGraphNode_t> dependencies);
+cudaError_t begin_capture(CUstream_st& stream, cudaStreamCaptureMode mode, cudaGraph_t graph,
+                          std::vector<cudaGraphNode_t> dependencies);
 cudaError_t end_capture(CUstream_st& stream, cudaGraph_t* graph);
 /// Events in capturing streams.
 cudaError_t capture_record(CUstream_st& stream, CUevent_st& event);

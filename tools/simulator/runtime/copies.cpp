@@ -23,13 +23,15 @@ std::byte* working(Address address, const Allocation*& allocation) {
 
 /// Tells the checks about every row; false when one is not in living memory.
 template <class Rows>
-bool access(const Operation& o, std::string_view what, const Rows& rows, std::size_t width, std::size_t height, std::size_t depth, bool write) {
+bool access(const Operation& o, std::string_view what, const Rows& rows, std::size_t width, std::size_t height,
+            std::size_t depth, bool write) {
   // Rows that touch are one range.
   if (rows.pitch == width && (depth == 1 || rows.slice == rows.pitch * height))
     return host_access(o.order, o.number, what, rows.address, width * height * depth, write, o.device);
   for (std::size_t z = 0; z < depth; ++z)
     for (std::size_t y = 0; y < height; ++y)
-      if (!host_access(o.order, o.number, what, rows.address + z * rows.slice + y * rows.pitch, width, write, o.device)) return false;
+      if (!host_access(o.order, o.number, what, rows.address + z * rows.slice + y * rows.pitch, width, write, o.device))
+        return false;
   return true;
 }
 
@@ -75,7 +77,8 @@ CopyWork linear_copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKi
 cudaError_t copy_of(const cudaMemcpy3DParms& p, CopyWork& copy) {
   if (p.srcArray != nullptr || p.dstArray != nullptr) throw Error("copies of CUDA arrays are not simulated");
   const auto side = [](const cudaPitchedPtr& ptr, const cudaPos& pos) {
-    return Side{reinterpret_cast<Address>(ptr.ptr) + pos.x + pos.y * ptr.pitch + pos.z * ptr.pitch * ptr.ysize, ptr.pitch, ptr.pitch * ptr.ysize, -1};
+    return Side{reinterpret_cast<Address>(ptr.ptr) + pos.x + pos.y * ptr.pitch + pos.z * ptr.pitch * ptr.ysize, ptr.pitch,
+                ptr.pitch * ptr.ysize, -1};
   };
   copy = {};
   copy.to = side(p.dstPtr, p.dstPos);
@@ -88,7 +91,9 @@ cudaError_t copy_of(const cudaMemcpy3DParms& p, CopyWork& copy) {
   const auto too_small = [&](const Side& s) {
     return (s.pitch < copy.width && copy.height * copy.depth > 1) || (copy.depth > 1 && s.slice < s.pitch * copy.height);
   };
-  return copy.width != 0 && copy.height != 0 && copy.depth != 0 && (too_small(copy.to) || too_small(copy.from)) ? cudaErrorInvalidPitchValue : cudaSuccess;
+  return copy.width != 0 && copy.height != 0 && copy.depth != 0 && (too_small(copy.to) || too_small(copy.from))
+             ? cudaErrorInvalidPitchValue
+             : cudaSuccess;
 }
 
 cudaError_t check_copy(CopyWork& copy, std::string_view call) {
@@ -98,20 +103,25 @@ cudaError_t check_copy(CopyWork& copy, std::string_view call) {
   const int device = this_thread().device;
   for (const bool write : {true, false}) {
     const Side& s = write ? copy.to : copy.from;
-    if (const cudaError_t e = check_range(s.address, span_of(s.pitch, s.slice, copy.width, copy.height, copy.depth), write, call, device); e != cudaSuccess)
+    if (const cudaError_t e =
+            check_range(s.address, span_of(s.pitch, s.slice, copy.width, copy.height, copy.depth), write, call, device);
+        e != cudaSuccess)
       return e;
   }
-  // With unified addressing the direction is known; one that is given must be true of memory that is not the host's (managed memory is both).
+  // With unified addressing the direction is known; one that is given must be true of memory that is not the host's (managed
+  // memory is both).
   const auto is_device_only = [](Address a) {
     const Allocation* found = Memory::instance().find(a);
-    return found != nullptr && found->kind != MemoryKind::pinned && found->kind != MemoryKind::registered && found->kind != MemoryKind::managed;
+    return found != nullptr && found->kind != MemoryKind::pinned && found->kind != MemoryKind::registered &&
+           found->kind != MemoryKind::managed;
   };
   const bool to_host = copy.kind == cudaMemcpyHostToHost || copy.kind == cudaMemcpyDeviceToHost;
   const bool from_host = copy.kind == cudaMemcpyHostToHost || copy.kind == cudaMemcpyHostToDevice;
   if (copy.kind == cudaMemcpyDefault) return cudaSuccess;
-  if ((to_host && is_device_only(copy.to.address)) || (from_host && is_device_only(copy.from.address)) || (!to_host && is_pageable(copy.to.address)) ||
-      (!from_host && is_pageable(copy.from.address))) {
-    misuse(call, fmt::format("the direction of the copy from {:#x} to {:#x} is not that of their memory", copy.from.address, copy.to.address));
+  if ((to_host && is_device_only(copy.to.address)) || (from_host && is_device_only(copy.from.address)) ||
+      (!to_host && is_pageable(copy.to.address)) || (!from_host && is_pageable(copy.from.address))) {
+    misuse(call, fmt::format("the direction of the copy from {:#x} to {:#x} is not that of their memory", copy.from.address,
+                             copy.to.address));
     return cudaErrorInvalidValue;
   }
   return cudaSuccess;
@@ -122,7 +132,8 @@ cudaError_t check_memset(const MemsetWork& work, std::string_view call) {
   if (work.element != 1 && work.element != 2 && work.element != 4) return cudaErrorInvalidValue;
   if (is_pageable(work.to)) return cudaErrorInvalidValue;
   if (work.height > 1 && work.pitch < work.width * work.element) return cudaErrorInvalidPitchValue;
-  return check_range(work.to, span_of(work.pitch, work.slice, work.width * work.element, work.height, work.depth), true, call, this_thread().device);
+  return check_range(work.to, span_of(work.pitch, work.slice, work.width * work.element, work.height, work.depth), true, call,
+                     this_thread().device);
 }
 
 cudaError_t run_copy(const CopyWork& copy, Operation& o) {
@@ -131,17 +142,23 @@ cudaError_t run_copy(const CopyWork& copy, Operation& o) {
     Address address;
     std::size_t pitch, slice;
   };
-  const Rows to{copy.to.address, copy.height > 1 ? copy.to.pitch : copy.width, copy.depth > 1 ? copy.to.slice : copy.to.pitch * copy.height};
-  const Rows from{copy.from.address, copy.height > 1 ? copy.from.pitch : copy.width, copy.depth > 1 ? copy.from.slice : copy.from.pitch * copy.height};
+  const Rows to{copy.to.address, copy.height > 1 ? copy.to.pitch : copy.width,
+                copy.depth > 1 ? copy.to.slice : copy.to.pitch * copy.height};
+  const Rows from{copy.from.address, copy.height > 1 ? copy.from.pitch : copy.width,
+                  copy.depth > 1 ? copy.from.slice : copy.from.pitch * copy.height};
   const Allocation *to_allocation = nullptr, *from_allocation = nullptr;
   std::byte* out = working(to.address, to_allocation);
   const std::byte* in = copy.staged ? copy.staged->data() : working(from.address, from_allocation);
   // Memory that was freed in the meantime: the finding is enough where checks are on; the device would report an error.
-  if (to_allocation != nullptr && !access(o, o.name, to, copy.width, copy.height, copy.depth, true)) return cudaErrorIllegalAddress;
-  if (from_allocation != nullptr && !access(o, o.name, from, copy.width, copy.height, copy.depth, false)) return cudaErrorIllegalAddress;
-  const std::size_t in_pitch = copy.staged ? copy.width : from.pitch, in_slice = copy.staged ? copy.width * copy.height : from.slice;
+  if (to_allocation != nullptr && !access(o, o.name, to, copy.width, copy.height, copy.depth, true))
+    return cudaErrorIllegalAddress;
+  if (from_allocation != nullptr && !access(o, o.name, from, copy.width, copy.height, copy.depth, false))
+    return cudaErrorIllegalAddress;
+  const std::size_t in_pitch = copy.staged ? copy.width : from.pitch,
+                    in_slice = copy.staged ? copy.width * copy.height : from.slice;
   for (std::size_t z = 0; z < copy.depth; ++z)
-    for (std::size_t y = 0; y < copy.height; ++y) std::memmove(out + z * to.slice + y * to.pitch, in + z * in_slice + y * in_pitch, copy.width);
+    for (std::size_t y = 0; y < copy.height; ++y)
+      std::memmove(out + z * to.slice + y * to.pitch, in + z * in_slice + y * in_pitch, copy.width);
   return cudaSuccess;
 }
 
@@ -180,10 +197,13 @@ cudaError_t do_copy(Lock& lock, CUstream_st* stream, CopyWork copy, Waiting wait
     for (std::size_t z = 0; z < copy.depth; ++z)
       for (std::size_t y = 0; y < copy.height; ++y)
         std::memcpy(copy.staged->data() + (z * copy.height + y) * copy.width,
-                    reinterpret_cast<const std::byte*>(copy.from.address) + z * copy.from.slice + y * copy.from.pitch, copy.width);
+                    reinterpret_cast<const std::byte*>(copy.from.address) + z * copy.from.slice + y * copy.from.pitch,
+                    copy.width);
   }
   // Copies within a device and between devices are asynchronous whatever they are called.
-  const bool waits = stream->capture == nullptr && (pageable_to || (waiting == Waiting::blocking && kind_of(copy.to.address, copy.from.address) != cudaMemcpyDeviceToDevice));
+  const bool waits =
+      stream->capture == nullptr && (pageable_to || (waiting == Waiting::blocking &&
+                                                     kind_of(copy.to.address, copy.from.address) != cudaMemcpyDeviceToDevice));
   OperationPtr operation;
   if (const cudaError_t e = enqueue(lock, *stream, std::move(copy), &operation); e != cudaSuccess) return e;
   if (operation) operation->name = call;

@@ -4,7 +4,8 @@
 
 using namespace sim::runtime;
 
-static CopyWork rectangle(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width, size_t height, cudaMemcpyKind kind) {
+static CopyWork rectangle(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width, size_t height,
+                          cudaMemcpyKind kind) {
   CopyWork copy = linear_copy(to, from, width, kind);
   copy.to.pitch = to_pitch;
   copy.from.pitch = from_pitch;
@@ -51,27 +52,33 @@ extern "C" {
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
   return call([&](Process& process, Lock& lock) {
-    return do_copy(lock, process.stream(nullptr, kPerThread), linear_copy(to, from, bytes, kind), Waiting::blocking, "cudaMemcpy");
+    return do_copy(lock, process.stream(nullptr, kPerThread), linear_copy(to, from, bytes, kind), Waiting::blocking,
+                   "cudaMemcpy");
   });
 }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
   return call([&](Process& process, Lock& lock) {
-    return do_copy(lock, process.stream(stream, kPerThread), linear_copy(to, from, bytes, kind), Waiting::asynchronous, "cudaMemcpyAsync");
+    return do_copy(lock, process.stream(stream, kPerThread), linear_copy(to, from, bytes, kind), Waiting::asynchronous,
+                   "cudaMemcpyAsync");
   });
 }
 
-cudaError_t cudaMemcpy2D(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width, size_t height, cudaMemcpyKind kind) {
+cudaError_t cudaMemcpy2D(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width, size_t height,
+                         cudaMemcpyKind kind) {
   return call([&](Process& process, Lock& lock) {
     if (pitch_is_small(to_pitch, from_pitch, width, height)) return cudaErrorInvalidPitchValue;
-    return do_copy(lock, process.stream(nullptr, kPerThread), rectangle(to, to_pitch, from, from_pitch, width, height, kind), Waiting::blocking, "cudaMemcpy2D");
+    return do_copy(lock, process.stream(nullptr, kPerThread), rectangle(to, to_pitch, from, from_pitch, width, height, kind),
+                   Waiting::blocking, "cudaMemcpy2D");
   });
 }
 
-cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width, size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
+cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width, size_t height,
+                              cudaMemcpyKind kind, cudaStream_t stream) {
   return call([&](Process& process, Lock& lock) {
     if (pitch_is_small(to_pitch, from_pitch, width, height)) return cudaErrorInvalidPitchValue;
-    return do_copy(lock, process.stream(stream, kPerThread), rectangle(to, to_pitch, from, from_pitch, width, height, kind), Waiting::asynchronous, "cudaMemcpy2DAsync");
+    return do_copy(lock, process.stream(stream, kPerThread), rectangle(to, to_pitch, from, from_pitch, width, height, kind),
+                   Waiting::asynchronous, "cudaMemcpy2DAsync");
   });
 }
 
@@ -113,14 +120,17 @@ cudaError_t cudaMemcpy3DPeerAsync(const cudaMemcpy3DPeerParms* parameters, cudaS
   });
 }
 
-cudaError_t cudaMemcpyBatchAsync(void* const* to, const void* const* from, const size_t* sizes, size_t count, cudaMemcpyAttributes* attributes, size_t*, size_t attribute_count,
-                                 cudaStream_t stream) {
+cudaError_t cudaMemcpyBatchAsync(void* const* to, const void* const* from, const size_t* sizes, size_t count,
+                                 cudaMemcpyAttributes* attributes, size_t*, size_t attribute_count, cudaStream_t stream) {
   return call([&](Process& process, Lock& lock) {
     CUstream_st* s = process.stream(stream, kPerThread);
     if (s == nullptr || s->legacy) return cudaErrorInvalidResourceHandle;
-    if (to == nullptr || from == nullptr || sizes == nullptr || count == 0 || attributes == nullptr || attribute_count == 0) return cudaErrorInvalidValue;
+    if (to == nullptr || from == nullptr || sizes == nullptr || count == 0 || attributes == nullptr || attribute_count == 0)
+      return cudaErrorInvalidValue;
     for (size_t i = 0; i < count; ++i)
-      if (const cudaError_t e = do_copy(lock, s, linear_copy(to[i], from[i], sizes[i], cudaMemcpyDefault), Waiting::asynchronous, "cudaMemcpyBatchAsync"); e != cudaSuccess)
+      if (const cudaError_t e = do_copy(lock, s, linear_copy(to[i], from[i], sizes[i], cudaMemcpyDefault),
+                                        Waiting::asynchronous, "cudaMemcpyBatchAsync");
+          e != cudaSuccess)
         return e;
     return cudaSuccess;
   });
@@ -128,38 +138,44 @@ cudaError_t cudaMemcpyBatchAsync(void* const* to, const void* const* from, const
 
 cudaError_t cudaMemset(void* to, int value, size_t bytes) {
   return call([&](Process& process, Lock& lock) {
-    return do_memset(lock, process.stream(nullptr, kPerThread), fill(to, bytes, bytes, value, bytes, 1, 1), Waiting::blocking, "cudaMemset");
+    return do_memset(lock, process.stream(nullptr, kPerThread), fill(to, bytes, bytes, value, bytes, 1, 1), Waiting::blocking,
+                     "cudaMemset");
   });
 }
 
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
   return call([&](Process& process, Lock& lock) {
-    return do_memset(lock, process.stream(stream, kPerThread), fill(to, bytes, bytes, value, bytes, 1, 1), Waiting::asynchronous, "cudaMemsetAsync");
+    return do_memset(lock, process.stream(stream, kPerThread), fill(to, bytes, bytes, value, bytes, 1, 1),
+                     Waiting::asynchronous, "cudaMemsetAsync");
   });
 }
 
 cudaError_t cudaMemset2D(void* to, size_t pitch, int value, size_t width, size_t height) {
   return call([&](Process& process, Lock& lock) {
-    return do_memset(lock, process.stream(nullptr, kPerThread), fill(to, pitch, pitch * height, value, width, height, 1), Waiting::blocking, "cudaMemset2D");
+    return do_memset(lock, process.stream(nullptr, kPerThread), fill(to, pitch, pitch * height, value, width, height, 1),
+                     Waiting::blocking, "cudaMemset2D");
   });
 }
 
 cudaError_t cudaMemset2DAsync(void* to, size_t pitch, int value, size_t width, size_t height, cudaStream_t stream) {
   return call([&](Process& process, Lock& lock) {
-    return do_memset(lock, process.stream(stream, kPerThread), fill(to, pitch, pitch * height, value, width, height, 1), Waiting::asynchronous, "cudaMemset2DAsync");
+    return do_memset(lock, process.stream(stream, kPerThread), fill(to, pitch, pitch * height, value, width, height, 1),
+                     Waiting::asynchronous, "cudaMemset2DAsync");
   });
 }
 
 cudaError_t cudaMemset3D(cudaPitchedPtr to, int value, cudaExtent extent) {
   return call([&](Process& process, Lock& lock) {
-    return do_memset(lock, process.stream(nullptr, kPerThread), fill(to.ptr, to.pitch, to.pitch * to.ysize, value, extent.width, extent.height, extent.depth), Waiting::blocking,
-                     "cudaMemset3D");
+    return do_memset(lock, process.stream(nullptr, kPerThread),
+                     fill(to.ptr, to.pitch, to.pitch * to.ysize, value, extent.width, extent.height, extent.depth),
+                     Waiting::blocking, "cudaMemset3D");
   });
 }
 
 cudaError_t cudaMemset3DAsync(cudaPitchedPtr to, int value, cudaExtent extent, cudaStream_t stream) {
   return call([&](Process& process, Lock& lock) {
-    return do_memset(lock, process.stream(stream, kPerThread), fill(to.ptr, to.pitch, to.pitch * to.ysize, value, extent.width, extent.height, extent.depth),
+    return do_memset(lock, process.stream(stream, kPerThread),
+                     fill(to.ptr, to.pitch, to.pitch * to.ysize, value, extent.width, extent.height, extent.depth),
                      Waiting::asynchronous, "cudaMemset3DAsync");
   });
 }

@@ -12,14 +12,16 @@ namespace {
 
 template <class T>
 T read(std::string_view data, std::uint64_t at) {
-  if (at > data.size() || data.size() - at < sizeof(T)) throw Error("a cubin is cut short: {} bytes are wanted at {}, it has {}", sizeof(T), at, data.size());
+  if (at > data.size() || data.size() - at < sizeof(T))
+    throw Error("a cubin is cut short: {} bytes are wanted at {}, it has {}", sizeof(T), at, data.size());
   T value;
   std::memcpy(&value, data.data() + at, sizeof value);
   return value;
 }
 
 std::string_view section(std::string_view cubin, const Elf64_Shdr& header) {
-  if (header.sh_offset > cubin.size() || cubin.size() - header.sh_offset < header.sh_size) throw Error("a section of a cubin lies outside of it");
+  if (header.sh_offset > cubin.size() || cubin.size() - header.sh_offset < header.sh_size)
+    throw Error("a section of a cubin lies outside of it");
   return cubin.substr(header.sh_offset, header.sh_size);
 }
 
@@ -35,10 +37,12 @@ constexpr std::uint8_t kSized = 4, kRegisters = 0x2f, kFrameSize = 0x11;
 }  // namespace
 
 std::map<std::string, Resources> resources_of(std::string_view cubin) {
-  if (cubin.size() < sizeof(Elf64_Ehdr) || cubin.substr(0, 4) != ELFMAG || cubin[EI_CLASS] != ELFCLASS64) throw Error("a cubin is not a 64-bit ELF file");
+  if (cubin.size() < sizeof(Elf64_Ehdr) || cubin.substr(0, 4) != ELFMAG || cubin[EI_CLASS] != ELFCLASS64)
+    throw Error("a cubin is not a 64-bit ELF file");
   const auto header = read<Elf64_Ehdr>(cubin, 0);
   std::vector<Elf64_Shdr> sections;
-  for (std::uint64_t i = 0; i < header.e_shnum; ++i) sections.push_back(read<Elf64_Shdr>(cubin, header.e_shoff + i * sizeof(Elf64_Shdr)));
+  for (std::uint64_t i = 0; i < header.e_shnum; ++i)
+    sections.push_back(read<Elf64_Shdr>(cubin, header.e_shoff + i * sizeof(Elf64_Shdr)));
   if (header.e_shstrndx >= sections.size()) throw Error("a cubin has no section names");
   const std::string_view names = section(cubin, sections[header.e_shstrndx]);
 
@@ -61,8 +65,10 @@ std::map<std::string, Resources> resources_of(std::string_view cubin) {
         const auto symbol = read<std::uint32_t>(info, at + 4), value = read<std::uint32_t>(info, at + 8);
         if (symbol < symbols.size()) {
           Resources& r = resources[symbols[symbol]];
-          if (attribute == kRegisters) r.registers = static_cast<int>(value);
-          else r.frame_bytes = value;
+          if (attribute == kRegisters)
+            r.registers = static_cast<int>(value);
+          else
+            r.frame_bytes = value;
         }
       }
       at += 4 + size;

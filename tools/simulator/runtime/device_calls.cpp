@@ -15,13 +15,20 @@ static bool is_device(int device) { return device >= 0 && device < options().dev
 
 static size_t default_limit(cudaLimit limit) {
   switch (limit) {
-    case cudaLimitStackSize: return 1024;
-    case cudaLimitPrintfFifoSize: return 1u << 20;
-    case cudaLimitMallocHeapSize: return 8u << 20;
-    case cudaLimitDevRuntimeSyncDepth: return 2;
-    case cudaLimitDevRuntimePendingLaunchCount: return 2048;
-    case cudaLimitMaxL2FetchGranularity: return 64;
-    default: return 0;
+    case cudaLimitStackSize:
+      return 1024;
+    case cudaLimitPrintfFifoSize:
+      return 1u << 20;
+    case cudaLimitMallocHeapSize:
+      return 8u << 20;
+    case cudaLimitDevRuntimeSyncDepth:
+      return 2;
+    case cudaLimitDevRuntimePendingLaunchCount:
+      return 2048;
+    case cudaLimitMaxL2FetchGranularity:
+      return 64;
+    default:
+      return 0;
   }
 }
 
@@ -132,7 +139,7 @@ cudaError_t cudaDeviceGetByPCIBusId(int* device, const char* name) {
 
 cudaError_t cudaDeviceSynchronize() {
   return call([](Process& process, Lock& lock) {
-    if (const cudaError_t error = check_unsafe_call(); error != cudaSuccess) return error;
+    if (const cudaError_t error = check_device_wait(this_thread().device); error != cudaSuccess) return error;
     return process.synchronize_device(lock, this_thread().device);
   });
 }
@@ -239,7 +246,8 @@ cudaError_t cudaDeviceDisablePeerAccess(int peer) {
 cudaError_t cudaDeviceGetP2PAttribute(int* value, cudaDeviceP2PAttr attribute, int from, int to) {
   return call(State::any, [&](Process&, Lock&) {
     if (!is_device(from) || !is_device(to) || from == to) return cudaErrorInvalidDevice;
-    if (value == nullptr || attribute < cudaDevP2PAttrPerformanceRank || attribute > cudaDevP2PAttrCudaArrayAccessSupported) return cudaErrorInvalidValue;
+    if (value == nullptr || attribute < cudaDevP2PAttrPerformanceRank || attribute > cudaDevP2PAttrCudaArrayAccessSupported)
+      return cudaErrorInvalidValue;
     *value = attribute == cudaDevP2PAttrAccessSupported || attribute == cudaDevP2PAttrNativeAtomicSupported ? 1 : 0;
     return cudaSuccess;
   });
@@ -265,5 +273,7 @@ cudaError_t cudaProfilerStop() {
   return call([](Process&, Lock&) { return cudaSuccess; });
 }
 
-cudaChannelFormatDesc cudaCreateChannelDesc(int x, int y, int z, int w, cudaChannelFormatKind kind) { return {x, y, z, w, kind}; }
+cudaChannelFormatDesc cudaCreateChannelDesc(int x, int y, int z, int w, cudaChannelFormatKind kind) {
+  return {x, y, z, w, kind};
+}
 }

@@ -68,7 +68,9 @@ struct Call {
     return warp.base[0] + variable.offset + static_cast<std::size_t>(lane) * variable.stride;
   }
 
-  void fault(int lane, Fault fault, std::string message) const { checks::report(warp, instruction, lane, fault, std::move(message)); }
+  void fault(int lane, Fault fault, std::string message) const {
+    checks::report(warp, instruction, lane, fault, std::move(message));
+  }
 
   std::string string(int lane, Address address) const {
     std::string text;
@@ -106,14 +108,16 @@ void vprintf(const Call& call) {
     if (address != format_address || address == 0) format = call.string(lane, format_address = address);
     PrintfArguments arguments{
         .next = call.argument<Address>(1, lane),
-        .read = [&](Address at, void* to, std::size_t bytes) {
-          const std::byte* from = lane_pointer(call.warp, lane, at, bytes);
-          if (from == nullptr) {
-            call.fault(lane, Fault::invalid_address, fmt::format("printf reads an argument of {} bytes at {:#x}, which is no memory", bytes, at));
-            throw LaunchAbort{kIllegalAddress};
-          }
-          std::memcpy(to, from, bytes);
-        },
+        .read =
+            [&](Address at, void* to, std::size_t bytes) {
+              const std::byte* from = lane_pointer(call.warp, lane, at, bytes);
+              if (from == nullptr) {
+                call.fault(lane, Fault::invalid_address,
+                           fmt::format("printf reads an argument of {} bytes at {:#x}, which is no memory", bytes, at));
+                throw LaunchAbort{kIllegalAddress};
+              }
+              std::memcpy(to, from, bytes);
+            },
         .string = [&](Address at) { return at == 0 ? std::string("(null)") : call.string(lane, at); },
     };
     call.result(lane, format_printf(format, arguments, text));
@@ -126,12 +130,13 @@ void assertfail(const Call& call) {
   const Block& block = *call.warp.block;
   const Dim3& size = block.launch->block;
   for_lanes(call.mask, [&](int lane) {
-    const std::string message = call.string(lane, call.argument<Address>(0, lane)), file = call.string(lane, call.argument<Address>(1, lane)),
+    const std::string message = call.string(lane, call.argument<Address>(0, lane)),
+                      file = call.string(lane, call.argument<Address>(1, lane)),
                       function = call.string(lane, call.argument<Address>(3, lane));
     const auto line = call.argument<std::uint32_t>(2, lane);
     const std::uint32_t t = call.warp.thread_of(lane);
-    fmt::print(stderr, "{}:{}: {}: block: [{},{},{}], thread: [{},{},{}] Assertion `{}` failed.\n", file, line, function, block.id[0], block.id[1], block.id[2],
-               t % size[0], t / size[0] % size[1], t / size[0] / size[1], message);
+    fmt::print(stderr, "{}:{}: {}: block: [{},{},{}], thread: [{},{},{}] Assertion `{}` failed.\n", file, line, function,
+               block.id[0], block.id[1], block.id[2], t % size[0], t / size[0] % size[1], t / size[0] / size[1], message);
     call.fault(lane, Fault::assertion, fmt::format("assertion `{}` failed at {}:{}", message, file, line));
   });
   throw LaunchAbort{kAssert};
@@ -167,7 +172,8 @@ void device_free(const Call& call) {
       const Allocation* a = Memory::instance().find(address);
       const bool twice = a != nullptr && a->base == address && a->freed;
       call.fault(lane, twice ? Fault::double_free : Fault::invalid_free,
-                 fmt::format("free of {:#x} in device code, which {}", address, twice ? "was freed before" : "no malloc of device code gave"));
+                 fmt::format("free of {:#x} in device code, which {}", address,
+                             twice ? "was freed before" : "no malloc of device code gave"));
       throw LaunchAbort{kIllegalAddress};
     }
     heap.used -= found->second;
@@ -193,21 +199,25 @@ bool is_device_function(std::string_view name) {
   return false;
 }
 
-void call_device_function(std::string_view name, Warp& warp, Mask mask, const Instruction& instruction, std::span<const FrameVariable> arguments,
-                          std::span<const FrameVariable> results) {
+void call_device_function(std::string_view name, Warp& warp, Mask mask, const Instruction& instruction,
+                          std::span<const FrameVariable> arguments, std::span<const FrameVariable> results) {
   for (const Function& f : kFunctions) {
     if (f.name != name) continue;
-    if (arguments.size() != f.arguments) throw Error("a kernel calls {} with {} arguments, it takes {}", name, arguments.size(), f.arguments);
+    if (arguments.size() != f.arguments)
+      throw Error("a kernel calls {} with {} arguments, it takes {}", name, arguments.size(), f.arguments);
     return f.run({name, warp, mask, instruction, arguments, results});
   }
   throw Error("the device function {} is not simulated", name);
 }
 
 std::byte* lane_pointer(const Warp& warp, int lane, Address address, std::size_t bytes) {
-  const auto within = [&](Address base, std::size_t size) { return address >= base && address - base <= size && bytes <= size - (address - base); };
+  const auto within = [&](Address base, std::size_t size) {
+    return address >= base && address - base <= size && bytes <= size - (address - base);
+  };
   if (address >= kWindowBase && address < kFunctionWindow) {
     if (within(kSharedWindow, warp.block->shared_bytes)) return warp.block->shared + (address - kSharedWindow);
-    if (within(kLocalWindow, warp.local_stride)) return warp.local + static_cast<std::size_t>(lane) * warp.local_stride + (address - kLocalWindow);
+    if (within(kLocalWindow, warp.local_stride))
+      return warp.local + static_cast<std::size_t>(lane) * warp.local_stride + (address - kLocalWindow);
     auto& parameters = warp.block->launch->parameters;
     if (within(kParameterWindow, parameters.size())) return parameters.data() + (address - kParameterWindow);
     return nullptr;

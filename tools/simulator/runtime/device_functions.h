@@ -14,12 +14,13 @@ namespace sim {
 
 bool is_device_function(std::string_view name);
 
-/// Calls it for the lanes of `mask`; the arguments and results are in the current frame (warp.base[0]). Throws LaunchAbort (an assertion failed), Error
-/// (a function that is not simulated).
-void call_device_function(std::string_view name, Warp& warp, Mask mask, const Instruction& instruction, std::span<const FrameVariable> arguments,
-                          std::span<const FrameVariable> results);
+/// Calls it for the lanes of `mask`; the arguments and results are in the current frame (warp.base[0]). Throws LaunchAbort (an
+/// assertion failed), Error (a function that is not simulated).
+void call_device_function(std::string_view name, Warp& warp, Mask mask, const Instruction& instruction,
+                          std::span<const FrameVariable> arguments, std::span<const FrameVariable> results);
 
-/// Where `bytes` at a generic address lie for a lane: shared, local, parameter or global memory. Null when they are not within living memory.
+/// Where `bytes` at a generic address lie for a lane: shared, local, parameter or global memory. Null when they are not within
+/// living memory.
 std::byte* lane_pointer(const Warp& warp, int lane, Address address, std::size_t bytes);
 
 }  // namespace sim

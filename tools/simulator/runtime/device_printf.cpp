@@ -63,7 +63,9 @@ int format_printf(std::string_view format, PrintfArguments& arguments, std::stri
     const char c = i < format.size() ? format[i++] : '\0';
     const bool wide = length.find_first_of("ljztL") != std::string::npos;
     switch (c) {
-      case '%': text += '%'; continue;
+      case '%':
+        text += '%';
+        continue;
       case 'd':
       case 'i':
       case 'u':
@@ -76,7 +78,9 @@ int format_printf(std::string_view format, PrintfArguments& arguments, std::stri
           append(text, conversion + length + c, take<int>(arguments));
         }
         break;
-      case 'c': append(text, conversion + c, take<int>(arguments)); break;
+      case 'c':
+        append(text, conversion + c, take<int>(arguments));
+        break;
       case 'e':
       case 'E':
       case 'f':
@@ -84,10 +88,18 @@ int format_printf(std::string_view format, PrintfArguments& arguments, std::stri
       case 'g':
       case 'G':
       case 'a':
-      case 'A': append(text, conversion + c, take<double>(arguments)); break;
-      case 's': append(text, conversion + c, arguments.string(take<Address>(arguments)).c_str()); break;
-      case 'p': append(text, conversion + c, reinterpret_cast<const void*>(take<Address>(arguments))); break;
-      default: text.append(format, begin, i - begin); continue;
+      case 'A':
+        append(text, conversion + c, take<double>(arguments));
+        break;
+      case 's':
+        append(text, conversion + c, arguments.string(take<Address>(arguments)).c_str());
+        break;
+      case 'p':
+        append(text, conversion + c, reinterpret_cast<const void*>(take<Address>(arguments)));
+        break;
+      default:
+        text.append(format, begin, i - begin);
+        continue;
     }
     ++taken;
   }

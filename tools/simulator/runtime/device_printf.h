@@ -15,7 +15,8 @@ struct PrintfArguments {
   std::function<std::string(Address)> string;
 };
 
-/// Appends the text; returns the number of arguments that were read, as device printf does. A conversion that C does not know is printed as it is.
+/// Appends the text; returns the number of arguments that were read, as device printf does. A conversion that C does not know
+/// is printed as it is.
 int format_printf(std::string_view format, PrintfArguments& arguments, std::string& text);
 
 }  // namespace sim

@@ -13,11 +13,14 @@ namespace sim::runtime {
 namespace {
 
 constexpr int kFindings = 3;
+constexpr std::chrono::duration<double> kPatience{60};
 
 /// Device memory that nobody freed; variables and memory of other kinds go with their modules and contexts.
 void report_leaks() {
   for (const Allocation* a : Memory::instance().living()) {
-    if (a->kind == MemoryKind::registered || a->kind == MemoryKind::variable || a->kind == MemoryKind::constant || !a->name.empty()) continue;
+    if (a->kind == MemoryKind::registered || a->kind == MemoryKind::variable || a->kind == MemoryKind::constant ||
+        !a->name.empty())
+      continue;
     Finding finding{};
     finding.fault = Fault::leak;
     finding.message = fmt::format("{} bytes at {:#x} of device {} were not freed", a->end - a->base, a->base, a->device);
@@ -33,7 +36,18 @@ void at_exit(int, void*) {
   try {
     Process& process = Process::instance();
     Lock lock(process.mutex);
-    process.scheduler.drain(lock, -1);
+    // What the program did not wait for is still run, for its findings. A host function that ends the program would wait for
+    // itself.
+    const std::string stuck = this_thread().in_host_function ? "" : process.scheduler.drain_for(lock, kPatience);
+    if (!stuck.empty()) {
+      Finding finding{};
+      finding.fault = Fault::timeout;
+      finding.warning = true;
+      finding.message =
+          fmt::format("the program ended without waiting for '{}', which has run for {:.0f} s since", stuck, kPatience.count());
+      finding.place.kernel = stuck;
+      Report::instance().add(std::move(finding));
+    }
     for (const Device& device : process.devices) process.flush_printed(device.index);
     if (options().leakcheck) report_leaks();
     lock.unlock();

@@ -49,22 +49,28 @@ static cudaError_t set_attribute(Process& process, Function& f, int device, cuda
   auto& settings = f.devices[device];
   switch (attribute) {
     case cudaFuncAttributeMaxDynamicSharedMemorySize:
-      if (value < 0 || static_cast<size_t>(value) + kernel.static_shared_bytes > process.model.shared_per_block_optin) return cudaErrorInvalidValue;
+      if (value < 0 || static_cast<size_t>(value) + kernel.static_shared_bytes > process.model.shared_per_block_optin)
+        return cudaErrorInvalidValue;
       settings.dynamic_shared = value;
       return cudaSuccess;
     case cudaFuncAttributePreferredSharedMemoryCarveout:
       if (value < -1 || value > 100) return cudaErrorInvalidValue;
       settings.carveout = value;
       return cudaSuccess;
-    case cudaFuncAttributeNonPortableClusterSizeAllowed: settings.nonportable_cluster = value != 0; return cudaSuccess;
-    case cudaFuncAttributeClusterSchedulingPolicyPreference: settings.cluster_policy = value; return cudaSuccess;
+    case cudaFuncAttributeNonPortableClusterSizeAllowed:
+      settings.nonportable_cluster = value != 0;
+      return cudaSuccess;
+    case cudaFuncAttributeClusterSchedulingPolicyPreference:
+      settings.cluster_policy = value;
+      return cudaSuccess;
     case cudaFuncAttributeClusterDimMustBeSet:
     case cudaFuncAttributeRequiredClusterWidth:
     case cudaFuncAttributeRequiredClusterHeight:
     case cudaFuncAttributeRequiredClusterDepth:
       if (value > 1) throw Error("cudaFuncSetAttribute: clusters are not simulated");
       return cudaSuccess;
-    default: return cudaErrorInvalidValue;
+    default:
+      return cudaErrorInvalidValue;
   }
 }
 
@@ -103,7 +109,8 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* fu
 }
 
 cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribute, int value) {
-  return with_function(function, [&](Process& process, Function& f, int device) { return set_attribute(process, f, device, attribute, value); });
+  return with_function(
+      function, [&](Process& process, Function& f, int device) { return set_attribute(process, f, device, attribute, value); });
 }
 
 cudaError_t cudaKernelSetAttributeForDevice(cudaKernel_t kernel, cudaFuncAttribute attribute, int value, int device) {
@@ -122,7 +129,9 @@ cudaError_t cudaFuncSetSharedMemConfig(const void* function, cudaSharedMemConfig
 }
 
 cudaError_t cudaFuncGetName(const char** name, const void* function) {
-  return with_function(function, [&](Process&, Function& f, int) { return name == nullptr ? cudaErrorInvalidValue : (*name = f.name.c_str(), cudaSuccess); });
+  return with_function(function, [&](Process&, Function& f, int) {
+    return name == nullptr ? cudaErrorInvalidValue : (*name = f.name.c_str(), cudaSuccess);
+  });
 }
 
 cudaError_t cudaFuncGetParamInfo(const void* function, size_t index, size_t* offset, size_t* bytes) {
@@ -144,14 +153,20 @@ cudaError_t cudaGetFuncBySymbol(cudaFunction_t* function, const void* symbol) {
 }
 
 cudaError_t cudaGetKernel(cudaKernel_t* kernel, const void* symbol) {
-  return with_function(symbol, [&](Process&, Function& f, int) { return kernel == nullptr ? cudaErrorInvalidValue : (*kernel = &f, cudaSuccess); });
+  return with_function(symbol, [&](Process&, Function& f, int) {
+    return kernel == nullptr ? cudaErrorInvalidValue : (*kernel = &f, cudaSuccess);
+  });
 }
 
-cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void* function, int threads, size_t dynamic_shared) {
-  return with_function(function, [&](Process& process, Function& f, int device) { return blocks_of(process, f, device, blocks, threads, dynamic_shared); });
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void* function, int threads,
+                                                          size_t dynamic_shared) {
+  return with_function(function, [&](Process& process, Function& f, int device) {
+    return blocks_of(process, f, device, blocks, threads, dynamic_shared);
+  });
 }
 
-cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, const void* function, int threads, size_t dynamic_shared, unsigned flags) {
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, const void* function, int threads,
+                                                                   size_t dynamic_shared, unsigned flags) {
   return with_function(function, [&](Process& process, Function& f, int device) {
     if (flags > cudaOccupancyDisableCachingOverride) return cudaErrorInvalidValue;
     return blocks_of(process, f, device, blocks, threads, dynamic_shared);
@@ -162,11 +177,14 @@ cudaError_t cudaOccupancyAvailableDynamicSMemPerBlock(size_t* bytes, const void*
   return with_function(function, [&](Process& process, Function& f, int device) {
     if (bytes == nullptr || blocks <= 0 || threads <= 0) return cudaErrorInvalidValue;
     const Kernel& kernel = kernel_on(f, device);
-    const size_t most = process.model.shared_per_block_optin - std::min(process.model.shared_per_block_optin, kernel.static_shared_bytes);
+    const size_t most =
+        process.model.shared_per_block_optin - std::min(process.model.shared_per_block_optin, kernel.static_shared_bytes);
     // The largest size with which as many blocks fit.
     size_t fits = 0, too_much = most + 1;
     const auto enough = [&](size_t size) {
-      return occupancy(process.model, static_cast<std::uint32_t>(threads), registers_of(f, device), kernel.static_shared_bytes + size).blocks >= blocks;
+      return occupancy(process.model, static_cast<std::uint32_t>(threads), registers_of(f, device),
+                       kernel.static_shared_bytes + size)
+                 .blocks >= blocks;
     };
     if (!enough(0)) return cudaErrorInvalidValue;
     while (too_much - fits > 1) {

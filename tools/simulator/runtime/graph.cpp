@@ -30,7 +30,9 @@ std::unordered_set<Address>& graph_memory() {
 
 }  // namespace
 
-GraphMemory::GraphMemory(Address address, std::size_t bytes) : address(address), bytes(bytes) { graph_memory().insert(address); }
+GraphMemory::GraphMemory(Address address, std::size_t bytes) : address(address), bytes(bytes) {
+  graph_memory().insert(address);
+}
 
 GraphMemory::~GraphMemory() {
   graph_memory().erase(address);
@@ -77,7 +79,8 @@ bool remove_edge(CUgraphNode_st& from, CUgraphNode_st& to) {
   return std::erase(to.dependencies, &from) != 0;
 }
 
-cudaError_t add_node(cudaGraphNode_t* node, CUgraph_st& graph, const cudaGraphNode_t* dependencies, std::size_t count, Work work, int device) {
+cudaError_t add_node(cudaGraphNode_t* node, CUgraph_st& graph, const cudaGraphNode_t* dependencies, std::size_t count,
+                     Work work, int device) {
   if (count != 0 && dependencies == nullptr) return cudaErrorInvalidValue;
   for (std::size_t i = 0; i < count; ++i) {
     if (!is_node(dependencies[i]) || dependencies[i]->graph != &graph) return cudaErrorInvalidValue;

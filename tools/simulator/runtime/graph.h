@@ -59,7 +59,8 @@ bool is_graph(cudaGraph_t graph);
 bool is_node(cudaGraphNode_t node);
 
 /// Adds a node; cudaErrorInvalidValue for dependencies of another graph.
-cudaError_t add_node(cudaGraphNode_t* node, CUgraph_st& graph, const cudaGraphNode_t* dependencies, std::size_t count, Work work, int device);
+cudaError_t add_node(cudaGraphNode_t* node, CUgraph_st& graph, const cudaGraphNode_t* dependencies, std::size_t count,
+                     Work work, int device);
 bool add_edge(CUgraphNode_st& from, CUgraphNode_st& to);     // false when it is there already
 bool remove_edge(CUgraphNode_st& from, CUgraphNode_st& to);  // false when there is none
 void delete_node(CUgraphNode_st& node);

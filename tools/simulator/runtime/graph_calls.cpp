@@ -15,7 +15,9 @@ static cudaError_t with_graph(cudaGraph_t graph, Body&& body) {
 
 template <class Body>
 static cudaError_t with_executable(cudaGraphExec_t executable, Body&& body) {
-  return call([&](Process&, Lock&) { return Graphs::instance().executables.count(executable) != 0 ? body(*executable) : cudaErrorInvalidValue; });
+  return call([&](Process&, Lock&) {
+    return Graphs::instance().executables.count(executable) != 0 ? body(*executable) : cudaErrorInvalidValue;
+  });
 }
 
 /// Lists of handles: null asks for the number; a longer array than needed is filled up with nulls.
@@ -46,7 +48,9 @@ cudaError_t cudaGraphCreate(cudaGraph_t* graph, unsigned flags) {
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
-  return call(State::any, [&](Process&, Lock&) { return Graphs::instance().graphs.erase(graph) != 0 ? cudaSuccess : cudaErrorInvalidValue; });
+  return call(State::any, [&](Process&, Lock&) {
+    return Graphs::instance().graphs.erase(graph) != 0 ? cudaSuccess : cudaErrorInvalidValue;
+  });
 }
 
 cudaError_t cudaGraphClone(cudaGraph_t* copy, cudaGraph_t graph) {
@@ -84,7 +88,8 @@ cudaError_t cudaGraphGetRootNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, siz
   });
 }
 
-cudaError_t cudaGraphGetEdges(cudaGraph_t graph, cudaGraphNode_t* from, cudaGraphNode_t* to, cudaGraphEdgeData* data, size_t* count) {
+cudaError_t cudaGraphGetEdges(cudaGraph_t graph, cudaGraphNode_t* from, cudaGraphNode_t* to, cudaGraphEdgeData* data,
+                              size_t* count) {
   return with_graph(graph, [&](CUgraph_st& g) {
     std::vector<CUgraphNode_st*> sources, targets;
     for (const auto& n : g.nodes) {
@@ -109,7 +114,8 @@ cudaError_t cudaGraphNodeGetDependencies(cudaGraphNode_t node, cudaGraphNode_t* 
   });
 }
 
-cudaError_t cudaGraphNodeGetDependentNodes(cudaGraphNode_t node, cudaGraphNode_t* nodes, cudaGraphEdgeData* data, size_t* count) {
+cudaError_t cudaGraphNodeGetDependentNodes(cudaGraphNode_t node, cudaGraphNode_t* nodes, cudaGraphEdgeData* data,
+                                           size_t* count) {
   return call([&](Process&, Lock&) {
     if (!is_node(node)) return cudaErrorInvalidValue;
     for (size_t i = 0; data != nullptr && count != nullptr && i < *count; ++i) data[i] = {};
@@ -117,7 +123,8 @@ cudaError_t cudaGraphNodeGetDependentNodes(cudaGraphNode_t node, cudaGraphNode_t
   });
 }
 
-cudaError_t cudaGraphAddDependencies(cudaGraph_t graph, const cudaGraphNode_t* from, const cudaGraphNode_t* to, const cudaGraphEdgeData*, size_t count) {
+cudaError_t cudaGraphAddDependencies(cudaGraph_t graph, const cudaGraphNode_t* from, const cudaGraphNode_t* to,
+                                     const cudaGraphEdgeData*, size_t count) {
   return with_graph(graph, [&](CUgraph_st&) {
     for (size_t i = 0; i < count; ++i) {
       if (from == nullptr || to == nullptr || !ends_are_of(graph, from[i], to[i])) return cudaErrorInvalidValue;
@@ -127,7 +134,8 @@ cudaError_t cudaGraphAddDependencies(cudaGraph_t graph, const cudaGraphNode_t* f
   });
 }
 
-cudaError_t cudaGraphRemoveDependencies(cudaGraph_t graph, const cudaGraphNode_t* from, const cudaGraphNode_t* to, const cudaGraphEdgeData*, size_t count) {
+cudaError_t cudaGraphRemoveDependencies(cudaGraph_t graph, const cudaGraphNode_t* from, const cudaGraphNode_t* to,
+                                        const cudaGraphEdgeData*, size_t count) {
   return with_graph(graph, [&](CUgraph_st&) {
     for (size_t i = 0; i < count; ++i) {
       if (from == nullptr || to == nullptr || !ends_are_of(graph, from[i], to[i])) return cudaErrorInvalidValue;
@@ -155,7 +163,9 @@ cudaError_t cudaGraphNodeGetType(cudaGraphNode_t node, cudaGraphNodeType* type) 
       cudaGraphNodeType operator()(const MemsetWork&) { return cudaGraphNodeTypeMemset; }
       cudaGraphNodeType operator()(const HostWork&) { return cudaGraphNodeTypeHost; }
       cudaGraphNodeType operator()(const CallbackWork&) { return cudaGraphNodeTypeHost; }
-      cudaGraphNodeType operator()(const EventWork& w) { return w.record ? cudaGraphNodeTypeEventRecord : cudaGraphNodeTypeWaitEvent; }
+      cudaGraphNodeType operator()(const EventWork& w) {
+        return w.record ? cudaGraphNodeTypeEventRecord : cudaGraphNodeTypeWaitEvent;
+      }
       cudaGraphNodeType operator()(const AllocateWork&) { return cudaGraphNodeTypeMemAlloc; }
       cudaGraphNodeType operator()(const FreeWork&) { return cudaGraphNodeTypeMemFree; }
       cudaGraphNodeType operator()(const ChildWork&) { return cudaGraphNodeTypeGraph; }
@@ -167,10 +177,14 @@ cudaError_t cudaGraphNodeGetType(cudaGraphNode_t node, cudaGraphNodeType* type) 
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long flags) {
-  return with_graph(graph, [&](CUgraph_st& g) { return executable == nullptr ? cudaErrorInvalidValue : instantiate(executable, g, flags, nullptr); });
+  return with_graph(graph, [&](CUgraph_st& g) {
+    return executable == nullptr ? cudaErrorInvalidValue : instantiate(executable, g, flags, nullptr);
+  });
 }
 
-cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long flags) { return cudaGraphInstantiate(executable, graph, flags); }
+cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long flags) {
+  return cudaGraphInstantiate(executable, graph, flags);
+}
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
   return call(State::any, [&](Process&, Lock&) {
@@ -181,7 +195,9 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
 }
 
 cudaError_t cudaGraphExecGetFlags(cudaGraphExec_t executable, unsigned long long* flags) {
-  return with_executable(executable, [&](CUgraphExec_st& e) { return flags == nullptr ? cudaErrorInvalidValue : (*flags = e.flags, cudaSuccess); });
+  return with_executable(executable, [&](CUgraphExec_st& e) {
+    return flags == nullptr ? cudaErrorInvalidValue : (*flags = e.flags, cudaSuccess);
+  });
 }
 
 cudaError_t cudaGraphExecUpdate(cudaGraphExec_t executable, cudaGraph_t graph, cudaGraphExecUpdateResultInfo* result) {
@@ -205,9 +221,11 @@ cudaError_t cudaGraphDebugDotPrint(cudaGraph_t graph, const char* path, unsigned
   });
 }
 
-cudaError_t cudaUserObjectCreate(cudaUserObject_t* object, void* pointer, cudaHostFn_t destroy, unsigned references, unsigned flags) {
+cudaError_t cudaUserObjectCreate(cudaUserObject_t* object, void* pointer, cudaHostFn_t destroy, unsigned references,
+                                 unsigned flags) {
   return call([&](Process&, Lock&) {
-    if (object == nullptr || destroy == nullptr || references == 0 || flags != cudaUserObjectNoDestructorSync) return cudaErrorInvalidValue;
+    if (object == nullptr || destroy == nullptr || references == 0 || flags != cudaUserObjectNoDestructorSync)
+      return cudaErrorInvalidValue;
     *object = new CUuserObject_st{pointer, destroy, references};
     return cudaSuccess;
   });

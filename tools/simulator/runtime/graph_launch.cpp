@@ -15,12 +15,14 @@ bool has_cycle(const CUgraph_st& graph) {
   return false;
 }
 
-/// A node goes on in the lane of a node that it depends on, unless another does so already; launches of a graph follow each other, so its lanes serve again.
+/// A node goes on in the lane of a node that it depends on, unless another does so already; launches of a graph follow each
+/// other, so its lanes serve again.
 void give_lanes(CUgraphExec_st& executable, CUgraph_st& graph) {
   std::unordered_map<const CUgraphNode_st*, bool> continued;
   for (CUgraphNode_st* node : topological(graph)) {
     if (const auto* child = std::get_if<ChildWork>(&node->work)) give_lanes(executable, *child->graph);
-    const auto from = std::find_if(node->dependencies.begin(), node->dependencies.end(), [&](const CUgraphNode_st* d) { return !continued[d]; });
+    const auto from = std::find_if(node->dependencies.begin(), node->dependencies.end(),
+                                   [&](const CUgraphNode_st* d) { return !continued[d]; });
     if (from != node->dependencies.end()) {
       continued[*from] = true;
       node->lane = (*from)->lane;
@@ -103,7 +105,8 @@ cudaGraphExecUpdateResult update_nodes(CUgraph_st& to, const CUgraph_st& from, C
 
 cudaError_t instantiate(cudaGraphExec_t* executable, CUgraph_st& graph, unsigned long long flags, cudaGraphNode_t* error_node) {
   if (error_node != nullptr) *error_node = nullptr;
-  if ((flags & cudaGraphInstantiateFlagDeviceLaunch) != 0) throw Error("graphs that are launched by the device are not simulated");
+  if ((flags & cudaGraphInstantiateFlagDeviceLaunch) != 0)
+    throw Error("graphs that are launched by the device are not simulated");
   if (flags > 15) return cudaErrorInvalidValue;
   if (has_cycle(graph)) return cudaErrorInvalidValue;
   auto made = std::make_unique<CUgraphExec_st>();
@@ -128,7 +131,9 @@ cudaError_t launch(Lock& lock, CUgraphExec_st& executable, CUstream_st& stream) 
   return cudaSuccess;
 }
 
-CUgraphNode_st* find_in_executable(CUgraphExec_st& executable, const CUgraphNode_st& original) { return find_in_clone(*executable.graph, original); }
+CUgraphNode_st* find_in_executable(CUgraphExec_st& executable, const CUgraphNode_st& original) {
+  return find_in_clone(*executable.graph, original);
+}
 
 void destroy(CUgraphExec_st& executable) {
   for (const std::uint32_t lane : executable.lanes) Process::instance().give_back_lane(lane);
@@ -148,16 +153,22 @@ std::string dot_of(const CUgraph_st& graph, unsigned flags) {
   const bool verbose = (flags & cudaGraphDebugDotFlagsVerbose) != 0;
   for (const auto& node : graph.nodes) {
     std::string label = fmt::format("{}\\n{}", node->id, name_of(node->work));
-    if (const auto* k = std::get_if<KernelWork>(&node->work); k != nullptr && (verbose || (flags & cudaGraphDebugDotFlagsKernelNodeParams) != 0))
-      label += fmt::format("\\n<<<({}, {}, {}), ({}, {}, {}), {}>>>", k->grid.x, k->grid.y, k->grid.z, k->block.x, k->block.y, k->block.z, k->dynamic_shared);
-    if (const auto* c = std::get_if<CopyWork>(&node->work); c != nullptr && (verbose || (flags & cudaGraphDebugDotFlagsMemcpyNodeParams) != 0))
-      label += fmt::format("\\n{:#x} -> {:#x}\\n{} x {} x {} bytes", c->from.address, c->to.address, c->width, c->height, c->depth);
-    if (const auto* m = std::get_if<MemsetWork>(&node->work); m != nullptr && (verbose || (flags & cudaGraphDebugDotFlagsMemsetNodeParams) != 0))
+    if (const auto* k = std::get_if<KernelWork>(&node->work);
+        k != nullptr && (verbose || (flags & cudaGraphDebugDotFlagsKernelNodeParams) != 0))
+      label += fmt::format("\\n<<<({}, {}, {}), ({}, {}, {}), {}>>>", k->grid.x, k->grid.y, k->grid.z, k->block.x, k->block.y,
+                           k->block.z, k->dynamic_shared);
+    if (const auto* c = std::get_if<CopyWork>(&node->work);
+        c != nullptr && (verbose || (flags & cudaGraphDebugDotFlagsMemcpyNodeParams) != 0))
+      label +=
+          fmt::format("\\n{:#x} -> {:#x}\\n{} x {} x {} bytes", c->from.address, c->to.address, c->width, c->height, c->depth);
+    if (const auto* m = std::get_if<MemsetWork>(&node->work);
+        m != nullptr && (verbose || (flags & cudaGraphDebugDotFlagsMemsetNodeParams) != 0))
       label += fmt::format("\\n{:#x} = {} ({} x {} x {} bytes)", m->to, m->value, m->width, m->height, m->element);
     text += fmt::format("\"graph_1_node_{}\" [shape=\"box\" label=\"{}\"];\n", node->id, label);
   }
   for (const auto& node : graph.nodes)
-    for (const CUgraphNode_st* d : node->dependencies) text += fmt::format("\"graph_1_node_{}\" -> \"graph_1_node_{}\";\n", d->id, node->id);
+    for (const CUgraphNode_st* d : node->dependencies)
+      text += fmt::format("\"graph_1_node_{}\" -> \"graph_1_node_{}\";\n", d->id, node->id);
   return text + "}\n}\n";
 }
 

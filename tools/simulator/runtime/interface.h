@@ -22,25 +22,27 @@ struct Range {
 
 /// One execution of a collective.
 struct CollectiveRun {
-  int device = 0;                           // of the stream
-  std::uint32_t operation = 0;              // number of the operation in the process, for host_access()
-  const Order* order = nullptr;             // what happened before it
-  const std::atomic<bool>* abort = nullptr; // true: return soon, with any error (reset of the device, end of the process, fail())
+  int device = 0;                // of the stream
+  std::uint32_t operation = 0;   // number of the operation in the process, for host_access()
+  const Order* order = nullptr;  // what happened before it
+  const std::atomic<bool>* abort =
+      nullptr;  // true: return soon, with any error (reset of the device, end of the process, fail())
 };
 
 /// Work that may block until other streams, threads or processes do their part.
 struct Collective {
-  std::string name;            // "ncclAllReduce": in findings and graph prints
-  std::vector<Range> reads;    // checked by host_access() just before `run`: bounds, initialisation, races
-  std::vector<Range> writes;   // likewise
-  /// Called on a thread of its own when everything before it in the stream has happened, while other streams go on. Called once for each
-  /// launch of a graph that recorded it, so it must not use up what it captured. Memory is reached through
+  std::string name;           // "ncclAllReduce": in findings and graph prints
+  std::vector<Range> reads;   // checked by host_access() just before `run`: bounds, initialisation, races
+  std::vector<Range> writes;  // likewise
+  /// Called on a thread of its own when everything before it in the stream has happened, while other streams go on. Called once
+  /// for each launch of a graph that recorded it, so it must not use up what it captured. Memory is reached through
   /// Memory::instance().find(address)->working(address). Anything but cudaSuccess becomes the device's sticky error.
   std::function<cudaError_t(const CollectiveRun&)> run;
 };
 
-/// Puts it into the stream (0, cudaStreamLegacy and cudaStreamPerThread too), or records a node when the stream captures. As soon as one
-/// collective of the process runs, all that were enqueued are run without a wait of the host. Returns what a kernel launch would.
+/// Puts it into the stream (0, cudaStreamLegacy and cudaStreamPerThread too), or records a node when the stream captures. As
+/// soon as one collective of the process runs, all that were enqueued are run without a wait of the host. Returns what a kernel
+/// launch would.
 cudaError_t enqueue(cudaStream_t stream, Collective collective);
 
 /// The calling thread's device, as cudaGetDevice.

@@ -5,13 +5,15 @@
 
 using namespace sim::runtime;
 
-static cudaError_t launch_kernel(Process& process, Lock& lock, const void* function, dim3 grid, dim3 block, void** arguments, size_t shared, cudaStream_t stream,
-                                 Attributes attributes) {
+static cudaError_t launch_kernel(Process& process, Lock& lock, const void* function, dim3 grid, dim3 block, void** arguments,
+                                 size_t shared, cudaStream_t stream, Attributes attributes) {
   CUstream_st* s = process.stream(stream, kPerThread);
   if (s == nullptr) return cudaErrorInvalidResourceHandle;
   KernelWork work;
   work.attributes = std::move(attributes);
-  if (const cudaError_t error = make_kernel_work(work, function, grid, block, arguments, shared, s->device); error != cudaSuccess) return error;
+  if (const cudaError_t error = make_kernel_work(work, function, grid, block, arguments, shared, s->device);
+      error != cudaSuccess)
+    return error;
   return enqueue(lock, *s, std::move(work));
 }
 
@@ -24,19 +26,27 @@ static Attributes cooperative_attribute() {
 extern "C" {
 
 #ifdef CUDA_API_PER_THREAD_DEFAULT_STREAM
-cudaError_t cudaLaunchKernel_ptsz(const void* function, dim3 grid, dim3 block, void** arguments, size_t shared, cudaStream_t stream) {
+cudaError_t cudaLaunchKernel_ptsz(const void* function, dim3 grid, dim3 block, void** arguments, size_t shared,
+                                  cudaStream_t stream) {
 #else
-cudaError_t cudaLaunchKernel(const void* function, dim3 grid, dim3 block, void** arguments, size_t shared, cudaStream_t stream) {
+cudaError_t cudaLaunchKernel(const void* function, dim3 grid, dim3 block, void** arguments, size_t shared,
+                             cudaStream_t stream) {
 #endif
-  return call([&](Process& process, Lock& lock) { return launch_kernel(process, lock, function, grid, block, arguments, shared, stream, {}); });
+  return call([&](Process& process, Lock& lock) {
+    return launch_kernel(process, lock, function, grid, block, arguments, shared, stream, {});
+  });
 }
 
 #ifdef CUDA_API_PER_THREAD_DEFAULT_STREAM
-cudaError_t __cudaLaunchKernel_ptsz(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments, size_t shared, cudaStream_t stream) {
+cudaError_t __cudaLaunchKernel_ptsz(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments, size_t shared,
+                                    cudaStream_t stream) {
 #else
-cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments, size_t shared, cudaStream_t stream) {
+cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments, size_t shared,
+                               cudaStream_t stream) {
 #endif
-  return call([&](Process& process, Lock& lock) { return launch_kernel(process, lock, kernel, grid, block, arguments, shared, stream, {}); });
+  return call([&](Process& process, Lock& lock) {
+    return launch_kernel(process, lock, kernel, grid, block, arguments, shared, stream, {});
+  });
 }
 
 #ifdef CUDA_API_PER_THREAD_DEFAULT_STREAM
@@ -48,12 +58,16 @@ cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* fu
     if (config == nullptr || (config->numAttrs != 0 && config->attrs == nullptr)) return cudaErrorInvalidValue;
     Attributes attributes;
     for (unsigned i = 0; i < config->numAttrs; ++i) attributes[config->attrs[i].id] = config->attrs[i].val;
-    return launch_kernel(process, lock, function, config->gridDim, config->blockDim, arguments, config->dynamicSmemBytes, config->stream, std::move(attributes));
+    return launch_kernel(process, lock, function, config->gridDim, config->blockDim, arguments, config->dynamicSmemBytes,
+                         config->stream, std::move(attributes));
   });
 }
 
-cudaError_t cudaLaunchCooperativeKernel(const void* function, dim3 grid, dim3 block, void** arguments, size_t shared, cudaStream_t stream) {
-  return call([&](Process& process, Lock& lock) { return launch_kernel(process, lock, function, grid, block, arguments, shared, stream, cooperative_attribute()); });
+cudaError_t cudaLaunchCooperativeKernel(const void* function, dim3 grid, dim3 block, void** arguments, size_t shared,
+                                        cudaStream_t stream) {
+  return call([&](Process& process, Lock& lock) {
+    return launch_kernel(process, lock, function, grid, block, arguments, shared, stream, cooperative_attribute());
+  });
 }
 
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data) {
@@ -81,7 +95,8 @@ cudaError_t cudaGraphUpload(cudaGraphExec_t executable, cudaStream_t stream) {
   });
 }
 
-cudaError_t cudaGraphInstantiateWithParams(cudaGraphExec_t* executable, cudaGraph_t graph, cudaGraphInstantiateParams* parameters) {
+cudaError_t cudaGraphInstantiateWithParams(cudaGraphExec_t* executable, cudaGraph_t graph,
+                                           cudaGraphInstantiateParams* parameters) {
   return call([&](Process&, Lock&) {
     if (executable == nullptr || parameters == nullptr || !is_graph(graph)) return cudaErrorInvalidValue;
     const cudaError_t error = instantiate(executable, *graph, parameters->flags, &parameters->errNode_out);

@@ -60,7 +60,8 @@ static cudaError_t load(cudaLibrary_t* library, Take&& take) {
 
 extern "C" {
 
-cudaError_t cudaLibraryLoadData(cudaLibrary_t* library, const void* code, cudaJitOption*, void**, unsigned, cudaLibraryOption*, void**, unsigned) {
+cudaError_t cudaLibraryLoadData(cudaLibrary_t* library, const void* code, cudaJitOption*, void**, unsigned, cudaLibraryOption*,
+                                void**, unsigned) {
   return load(library, [&](Binary& binary) {
     if (code == nullptr) return cudaErrorInvalidValue;
     take_code(binary, code);
@@ -68,7 +69,8 @@ cudaError_t cudaLibraryLoadData(cudaLibrary_t* library, const void* code, cudaJi
   });
 }
 
-cudaError_t cudaLibraryLoadFromFile(cudaLibrary_t* library, const char* path, cudaJitOption*, void**, unsigned, cudaLibraryOption*, void**, unsigned) {
+cudaError_t cudaLibraryLoadFromFile(cudaLibrary_t* library, const char* path, cudaJitOption*, void**, unsigned,
+                                    cudaLibraryOption*, void**, unsigned) {
   return load(library, [&](Binary& binary) {
     if (path == nullptr) return cudaErrorInvalidValue;
     std::ifstream file(path, std::ios::binary);

@@ -44,7 +44,9 @@ void rename(ptx::Function& function, const Renamed& renamed) {
 
 class Linker {
  public:
-  explicit Linker(std::vector<ptx::Module> modules) : linked_(std::make_shared<Linked>()) { linked_->parts = std::move(modules); }
+  explicit Linker(std::vector<ptx::Module> modules) : linked_(std::make_shared<Linked>()) {
+    linked_->parts = std::move(modules);
+  }
 
   std::shared_ptr<const ptx::Module> run() {
     ptx::Module& whole = linked_->whole;

@@ -22,10 +22,11 @@ static void report_free(Address address, const Allocation* a, std::string_view n
   const bool twice = a != nullptr && a->base == address && a->freed;
   Finding finding{};
   finding.fault = twice ? Fault::double_free : Fault::invalid_free;
-  finding.message = fmt::format("{} of {:#x}, {}", name, address,
-                                twice          ? "which was freed before"
-                                : a != nullptr ? fmt::format("which lies {} bytes into an allocation of {}", address - a->base, a->end - a->base)
-                                               : std::string("which no allocation gave"));
+  finding.message = fmt::format(
+      "{} of {:#x}, {}", name, address,
+      twice          ? "which was freed before"
+      : a != nullptr ? fmt::format("which lies {} bytes into an allocation of {}", address - a->base, a->end - a->base)
+                     : std::string("which no allocation gave"));
   finding.place.kernel = name;
   Report::instance().add(std::move(finding));
 }
@@ -48,12 +49,14 @@ static cudaError_t free_memory(Process& process, Lock& lock, void* pointer, bool
   if (const cudaError_t error = check_unsafe_call(); error != cudaSuccess) return error;
   const auto address = reinterpret_cast<Address>(pointer);
   const Allocation* a = Memory::instance().find(address);
-  const bool fits = a != nullptr && (host ? a->kind == MemoryKind::pinned : a->kind == MemoryKind::device || a->kind == MemoryKind::managed);
+  const bool fits =
+      a != nullptr && (host ? a->kind == MemoryKind::pinned : a->kind == MemoryKind::device || a->kind == MemoryKind::managed);
   if (!fits || a->base != address || a->freed || !a->name.empty()) {
     report_free(address, a, name);
     return cudaErrorInvalidValue;
   }
-  const cudaError_t error = host ? process.synchronize_device(lock, this_thread().device) : process.synchronize_device(lock, a->device);
+  const cudaError_t error =
+      host ? process.synchronize_device(lock, this_thread().device) : process.synchronize_device(lock, a->device);
   if (is_graph_memory(address)) return error;
   pool_forget(address);
   if (!Memory::instance().free(address)) return cudaErrorInvalidValue;
@@ -83,7 +86,8 @@ cudaError_t cudaHostAlloc(void** pointer, size_t bytes, unsigned flags) {
   return call([&](Process&, Lock&) {
     if (flags > (cudaHostAllocPortable | cudaHostAllocMapped | cudaHostAllocWriteCombined)) return cudaErrorInvalidValue;
     const cudaError_t error = allocate(pointer, bytes, MemoryKind::pinned, this_thread().device);
-    if (error == cudaSuccess && *pointer != nullptr) host_flags()[reinterpret_cast<Address>(*pointer)] = flags | cudaHostAllocMapped;
+    if (error == cudaSuccess && *pointer != nullptr)
+      host_flags()[reinterpret_cast<Address>(*pointer)] = flags | cudaHostAllocMapped;
     return error;
   });
 }
@@ -100,7 +104,8 @@ cudaError_t cudaMalloc3D(cudaPitchedPtr* pointer, cudaExtent extent) {
   return call([&](Process&, Lock&) {
     if (pointer == nullptr) return cudaErrorInvalidValue;
     *pointer = {nullptr, pitch_of(extent.width), extent.width, extent.height};
-    return allocate(&pointer->ptr, pointer->pitch * extent.height * extent.depth, MemoryKind::device, this_thread().device, 512);
+    return allocate(&pointer->ptr, pointer->pitch * extent.height * extent.depth, MemoryKind::device, this_thread().device,
+                    512);
   });
 }
 
@@ -114,7 +119,8 @@ cudaError_t cudaFreeHost(void* pointer) {
 
 cudaError_t cudaHostRegister(void* pointer, size_t bytes, unsigned flags) {
   return call([&](Process&, Lock&) {
-    constexpr unsigned known = cudaHostRegisterPortable | cudaHostRegisterMapped | cudaHostRegisterIoMemory | cudaHostRegisterReadOnly;
+    constexpr unsigned known =
+        cudaHostRegisterPortable | cudaHostRegisterMapped | cudaHostRegisterIoMemory | cudaHostRegisterReadOnly;
     if (pointer == nullptr || bytes == 0 || (flags & ~known) != 0) return cudaErrorInvalidValue;
     if (const cudaError_t error = check_unsafe_call(); error != cudaSuccess) return error;
     const auto address = reinterpret_cast<Address>(pointer);
@@ -133,7 +139,8 @@ cudaError_t cudaHostUnregister(void* pointer) {
   return call([&](Process& process, Lock& lock) {
     const auto address = reinterpret_cast<Address>(pointer);
     const Allocation* a = Memory::instance().find(address);
-    if (a == nullptr || a->freed || a->kind != MemoryKind::registered || a->base != address) return cudaErrorHostMemoryNotRegistered;
+    if (a == nullptr || a->freed || a->kind != MemoryKind::registered || a->base != address)
+      return cudaErrorHostMemoryNotRegistered;
     if (const cudaError_t error = check_unsafe_call(); error != cudaSuccess) return error;
     const cudaError_t error = process.synchronize_device(lock, this_thread().device);
     Memory::instance().free(address);
@@ -146,7 +153,8 @@ cudaError_t cudaHostGetDevicePointer(void** device, void* host, unsigned flags) 
   return call([&](Process&, Lock&) {
     if (device == nullptr || flags != 0) return cudaErrorInvalidValue;
     const Allocation* a = Memory::instance().find(reinterpret_cast<Address>(host));
-    if (a == nullptr || a->freed || (a->kind != MemoryKind::pinned && a->kind != MemoryKind::registered)) return cudaErrorInvalidValue;
+    if (a == nullptr || a->freed || (a->kind != MemoryKind::pinned && a->kind != MemoryKind::registered))
+      return cudaErrorInvalidValue;
     *device = host;
     return cudaSuccess;
   });
@@ -184,9 +192,13 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
     attributes->device = a->device;
     attributes->devicePointer = const_cast<void*>(pointer);
     switch (a->kind) {
-      case MemoryKind::managed: attributes->type = cudaMemoryTypeManaged; break;
+      case MemoryKind::managed:
+        attributes->type = cudaMemoryTypeManaged;
+        break;
       case MemoryKind::pinned:
-      case MemoryKind::registered: attributes->type = cudaMemoryTypeHost; break;
+      case MemoryKind::registered:
+        attributes->type = cudaMemoryTypeHost;
+        break;
       default:
         attributes->type = cudaMemoryTypeDevice;
         attributes->hostPointer = nullptr;
@@ -200,7 +212,9 @@ cudaError_t cudaMemAdvise(const void* pointer, size_t bytes, cudaMemoryAdvise ad
     const auto address = reinterpret_cast<Address>(pointer);
     const Allocation* a = Memory::instance().find(address);
     if (advice < cudaMemAdviseSetReadMostly || advice > cudaMemAdviseUnsetAccessedBy) return cudaErrorInvalidValue;
-    return bytes != 0 && a != nullptr && !a->freed && a->kind == MemoryKind::managed && a->end - address >= bytes ? cudaSuccess : cudaErrorInvalidValue;
+    return bytes != 0 && a != nullptr && !a->freed && a->kind == MemoryKind::managed && a->end - address >= bytes
+               ? cudaSuccess
+               : cudaErrorInvalidValue;
   });
 }
 
@@ -212,7 +226,8 @@ cudaError_t cudaMemcpyPeer(void* to, int to_device, const void* from, int from_d
     const CUstream_st& own = current().legacy;
     for (const int d : {to_device, from_device})
       if (d != own.device) (void)process.barrier(own.device, {process.barrier(d)});
-    const cudaError_t error = do_copy(lock, process.stream(nullptr), linear_copy(to, from, bytes, cudaMemcpyDefault), Waiting::blocking, "cudaMemcpyPeer");
+    const cudaError_t error = do_copy(lock, process.stream(nullptr), linear_copy(to, from, bytes, cudaMemcpyDefault),
+                                      Waiting::blocking, "cudaMemcpyPeer");
     for (const int d : {to_device, from_device})
       if (d != own.device) (void)process.barrier(d, {own.tail});
     return error;
@@ -223,7 +238,8 @@ cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int f
   return call([&](Process& process, Lock& lock) {
     const auto is_device = [&](int d) { return d >= 0 && d < static_cast<int>(process.devices.size()); };
     if (!is_device(to_device) || !is_device(from_device)) return cudaErrorInvalidDevice;
-    return do_copy(lock, process.stream(stream), linear_copy(to, from, bytes, cudaMemcpyDefault), Waiting::asynchronous, "cudaMemcpyPeerAsync");
+    return do_copy(lock, process.stream(stream), linear_copy(to, from, bytes, cudaMemcpyDefault), Waiting::asynchronous,
+                   "cudaMemcpyPeerAsync");
   });
 }
 }

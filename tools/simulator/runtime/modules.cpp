@@ -26,7 +26,9 @@ void Binary::parse() {
   const auto note_cubins = [&](std::span<const std::byte> container) {
     for (const ptx::Image& image : ptx::images_of(container, false)) {
       // Cubins run on devices of the same major version.
-      if (image.kind != ptx::Image::Kind::elf || image.architecture > architecture || image.architecture / 10 != architecture / 10) continue;
+      if (image.kind != ptx::Image::Kind::elf || image.architecture > architecture ||
+          image.architecture / 10 != architecture / 10)
+        continue;
       for (auto& [name, r] : resources_of(image.data)) resources[name] = r;
     }
   };
@@ -57,8 +59,10 @@ void Binary::place_managed() {
   managed_ready = true;
   for (const ptx::Variable& v : parsed().variables) {
     if (!v.is_managed || v.is_extern) continue;
-    if (!v.relocations.empty()) throw Error("the managed variable {} is initialised with an address, which is not simulated", v.name);
-    const Allocation* a = Memory::instance().allocate(MemoryKind::managed, 0, v.bytes, std::max<std::size_t>(v.alignment, 16), v.name);
+    if (!v.relocations.empty())
+      throw Error("the managed variable {} is initialised with an address, which is not simulated", v.name);
+    const Allocation* a =
+        Memory::instance().allocate(MemoryKind::managed, 0, v.bytes, std::max<std::size_t>(v.alignment, 16), v.name);
     if (a == nullptr) throw Error("there is no memory for the managed variable {} of {} bytes", v.name, v.bytes);
     std::memset(a->working(a->base), 0, v.bytes);
     if (!v.initial.empty()) std::memcpy(a->working(a->base), v.initial.data(), std::min(v.initial.size(), v.bytes));
@@ -165,8 +169,9 @@ const Kernel& kernel_on(Function& function, int device) {
   return *kernel;
 }
 
-/// Without ptxas's figure: as many registers as are live together in the PTX, two for the stack and the return address, in steps of 8. ptxas may need
-/// fewer (it schedules) or more (addresses, unrolling), so an occupancy that comes from it is a guess.
+/// Without ptxas's figure: as many registers as are live together in the PTX, two for the stack and the return address, in
+/// steps of 8. ptxas may need fewer (it schedules) or more (addresses, unrolling), so an occupancy that comes from it is a
+/// guess.
 int registers_of(Function& function, int device, bool* is_estimate) {
   const ptx::Function* f = find(function.binary->parsed(), function.name);
   const auto found = function.binary->resources.find(function.name);
@@ -181,7 +186,8 @@ int registers_of(Function& function, int device, bool* is_estimate) {
   if (f->max_registers > 0) registers = std::min(registers, f->max_registers);
   // ptxas spills rather than break __launch_bounds__.
   const Kernel& kernel = kernel_on(function, device);
-  if (const int threads = kernel.max_threads[0] * std::max(1, kernel.max_threads[1]) * std::max(1, kernel.max_threads[2]); threads > 0) {
+  if (const int threads = kernel.max_threads[0] * std::max(1, kernel.max_threads[1]) * std::max(1, kernel.max_threads[2]);
+      threads > 0) {
     const int warps = (threads + 31) / 32 * std::max(1, kernel.min_blocks);
     registers = std::min(registers, std::max(16, model.registers_per_multiprocessor / (warps * 32) / 8 * 8));
   }

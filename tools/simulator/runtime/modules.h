@@ -86,7 +86,8 @@ class Modules {
   const HostVariable* variable(const void* host) const;
   /// Programs of a device go with its context.
   void reset(int device);
-  /// The variables of all programs, for cudaMemGetInfo and leaks: nothing. Managed variables get their memory before main uses them.
+  /// The variables of all programs, for cudaMemGetInfo and leaks: nothing. Managed variables get their memory before main uses
+  /// them.
   std::list<Binary>& all() { return binaries_; }
 
  private:

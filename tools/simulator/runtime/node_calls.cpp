@@ -33,7 +33,8 @@ static cudaError_t copy_work(const cudaMemcpy3DParms& p, Work& work) {
   return copy_work(std::move(copy), work);
 }
 
-static cudaError_t symbol_work(const void* symbol, void* other, size_t bytes, size_t offset, cudaMemcpyKind kind, bool to_symbol, Work& work) {
+static cudaError_t symbol_work(const void* symbol, void* other, size_t bytes, size_t offset, cudaMemcpyKind kind,
+                               bool to_symbol, Work& work) {
   SymbolPlace place;
   if (const cudaError_t error = find_symbol(symbol, this_thread().device, place); error != cudaSuccess) return error;
   if (offset > place.bytes || bytes > place.bytes - offset) return cudaErrorInvalidValue;
@@ -71,7 +72,9 @@ static cudaError_t child_work(cudaGraph_t graph, Work& work) {
 }
 
 static cudaError_t allocate_work(cudaMemAllocNodeParams& p, Work& work) {
-  if (p.poolProps.allocType != cudaMemAllocationTypePinned || p.poolProps.location.type != cudaMemLocationTypeDevice || p.bytesize == 0) return cudaErrorInvalidValue;
+  if (p.poolProps.allocType != cudaMemAllocationTypePinned || p.poolProps.location.type != cudaMemLocationTypeDevice ||
+      p.bytesize == 0)
+    return cudaErrorInvalidValue;
   const int device = p.poolProps.location.id;
   if (device < 0 || device >= options().devices) return cudaErrorInvalidDevice;
   const Allocation* a = Memory::instance().allocate(MemoryKind::device, device, p.bytesize);
@@ -96,28 +99,40 @@ static cudaError_t any_work(cudaGraphNodeParams& p, Work& work, int device) {
       const cudaKernelNodeParamsV2& k = p.kernel;
       return kernel_work({k.func, k.gridDim, k.blockDim, k.sharedMemBytes, k.kernelParams, k.extra}, work, device);
     }
-    case cudaGraphNodeTypeMemcpy: return copy_work(p.memcpy.copyParams, work);
-    case cudaGraphNodeTypeMemset: return memset_work({p.memset.dst, p.memset.pitch, p.memset.value, p.memset.elementSize, p.memset.width, p.memset.height}, work);
-    case cudaGraphNodeTypeHost: return host_work({p.host.fn, p.host.userData}, work);
-    case cudaGraphNodeTypeGraph: return child_work(p.graph.graph, work);
-    case cudaGraphNodeTypeEmpty: return work = EmptyWork{}, cudaSuccess;
-    case cudaGraphNodeTypeWaitEvent: return event_work(p.eventWait.event, false, work);
-    case cudaGraphNodeTypeEventRecord: return event_work(p.eventRecord.event, true, work);
+    case cudaGraphNodeTypeMemcpy:
+      return copy_work(p.memcpy.copyParams, work);
+    case cudaGraphNodeTypeMemset:
+      return memset_work({p.memset.dst, p.memset.pitch, p.memset.value, p.memset.elementSize, p.memset.width, p.memset.height},
+                         work);
+    case cudaGraphNodeTypeHost:
+      return host_work({p.host.fn, p.host.userData}, work);
+    case cudaGraphNodeTypeGraph:
+      return child_work(p.graph.graph, work);
+    case cudaGraphNodeTypeEmpty:
+      return work = EmptyWork{}, cudaSuccess;
+    case cudaGraphNodeTypeWaitEvent:
+      return event_work(p.eventWait.event, false, work);
+    case cudaGraphNodeTypeEventRecord:
+      return event_work(p.eventRecord.event, true, work);
     case cudaGraphNodeTypeMemAlloc: {
       cudaMemAllocNodeParams a{p.alloc.poolProps, p.alloc.accessDescs, p.alloc.accessDescCount, p.alloc.bytesize, nullptr};
       const cudaError_t error = allocate_work(a, work);
       p.alloc.dptr = a.dptr;
       return error;
     }
-    case cudaGraphNodeTypeMemFree: return free_work(p.free.dptr, work);
-    case cudaGraphNodeTypeConditional: throw Error("conditional graph nodes are not simulated");
-    default: throw Error("graph nodes of type {} are not simulated", static_cast<int>(p.type));
+    case cudaGraphNodeTypeMemFree:
+      return free_work(p.free.dptr, work);
+    case cudaGraphNodeTypeConditional:
+      throw Error("conditional graph nodes are not simulated");
+    default:
+      throw Error("graph nodes of type {} are not simulated", static_cast<int>(p.type));
   }
 }
 
 /// Adds a node whose work `make` gives.
 template <class Make>
-static cudaError_t add(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies, size_t count, Make&& make) {
+static cudaError_t add(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies, size_t count,
+                       Make&& make) {
   return call([&](Process&, Lock&) {
     if (!is_graph(graph) || node == nullptr) return cudaErrorInvalidValue;
     Work work;
@@ -167,16 +182,20 @@ static bool is_event(cudaGraphNode_t node, bool record) {
 
 extern "C" {
 
-cudaError_t cudaGraphAddNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies, const cudaGraphEdgeData*, size_t count, cudaGraphNodeParams* p) {
-  return add(node, graph, dependencies, count, [&](Work& work, int device) { return p == nullptr ? cudaErrorInvalidValue : any_work(*p, work, device); });
+cudaError_t cudaGraphAddNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies,
+                             const cudaGraphEdgeData*, size_t count, cudaGraphNodeParams* p) {
+  return add(node, graph, dependencies, count,
+             [&](Work& work, int device) { return p == nullptr ? cudaErrorInvalidValue : any_work(*p, work, device); });
 }
 
 cudaError_t cudaGraphNodeSetParams(cudaGraphNode_t node, cudaGraphNodeParams* p) {
-  return change(node, [&](Work& work, int device) { return p == nullptr ? cudaErrorInvalidValue : any_work(*p, work, device); });
+  return change(node,
+                [&](Work& work, int device) { return p == nullptr ? cudaErrorInvalidValue : any_work(*p, work, device); });
 }
 
 cudaError_t cudaGraphExecNodeSetParams(cudaGraphExec_t executable, cudaGraphNode_t node, cudaGraphNodeParams* p) {
-  return change(executable, node, [&](Work& work, int device) { return p == nullptr ? cudaErrorInvalidValue : any_work(*p, work, device); });
+  return change(executable, node,
+                [&](Work& work, int device) { return p == nullptr ? cudaErrorInvalidValue : any_work(*p, work, device); });
 }
 
 cudaError_t cudaGraphAddEmptyNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies, size_t count) {
@@ -185,8 +204,10 @@ cudaError_t cudaGraphAddEmptyNode(cudaGraphNode_t* node, cudaGraph_t graph, cons
 
 // Kernels.
 
-cudaError_t cudaGraphAddKernelNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies, size_t count, const cudaKernelNodeParams* p) {
-  return add(node, graph, dependencies, count, [&](Work& work, int device) { return p == nullptr ? cudaErrorInvalidValue : kernel_work(*p, work, device); });
+cudaError_t cudaGraphAddKernelNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies, size_t count,
+                                   const cudaKernelNodeParams* p) {
+  return add(node, graph, dependencies, count,
+             [&](Work& work, int device) { return p == nullptr ? cudaErrorInvalidValue : kernel_work(*p, work, device); });
 }
 
 cudaError_t cudaGraphKernelNodeGetParams(cudaGraphNode_t node, cudaKernelNodeParams* p) {
@@ -195,16 +216,19 @@ cudaError_t cudaGraphKernelNodeGetParams(cudaGraphNode_t node, cudaKernelNodePar
     const Kernel& kernel = kernel_on(*w.function, node->device);
     w.parameter_pointers = std::make_shared<std::vector<void*>>();
     for (const auto& [offset, bytes] : kernel.parameters) w.parameter_pointers->push_back(w.parameters.data() + offset);
-    *p = {const_cast<void*>(w.handle), w.grid, w.block, static_cast<unsigned>(w.dynamic_shared), w.parameter_pointers->data(), nullptr};
+    *p = {const_cast<void*>(w.handle),  w.grid, w.block, static_cast<unsigned>(w.dynamic_shared),
+          w.parameter_pointers->data(), nullptr};
   });
 }
 
 cudaError_t cudaGraphKernelNodeSetParams(cudaGraphNode_t node, const cudaKernelNodeParams* p) {
-  return change(node, [&](Work& work, int device) { return p == nullptr ? cudaErrorInvalidValue : kernel_work(*p, work, device); });
+  return change(node,
+                [&](Work& work, int device) { return p == nullptr ? cudaErrorInvalidValue : kernel_work(*p, work, device); });
 }
 
 cudaError_t cudaGraphExecKernelNodeSetParams(cudaGraphExec_t executable, cudaGraphNode_t node, const cudaKernelNodeParams* p) {
-  return change(executable, node, [&](Work& work, int device) { return p == nullptr ? cudaErrorInvalidValue : kernel_work(*p, work, device); });
+  return change(executable, node,
+                [&](Work& work, int device) { return p == nullptr ? cudaErrorInvalidValue : kernel_work(*p, work, device); });
 }
 
 cudaError_t cudaGraphKernelNodeCopyAttributes(cudaGraphNode_t to, cudaGraphNode_t from) {
@@ -220,7 +244,8 @@ cudaError_t cudaGraphKernelNodeGetAttribute(cudaGraphNode_t node, cudaLaunchAttr
   });
 }
 
-cudaError_t cudaGraphKernelNodeSetAttribute(cudaGraphNode_t node, cudaLaunchAttributeID id, const cudaLaunchAttributeValue* value) {
+cudaError_t cudaGraphKernelNodeSetAttribute(cudaGraphNode_t node, cudaLaunchAttributeID id,
+                                            const cudaLaunchAttributeValue* value) {
   return call([&](Process&, Lock&) {
     auto* w = is_node(node) ? std::get_if<KernelWork>(&node->work) : nullptr;
     if (w == nullptr || value == nullptr) return cudaErrorInvalidValue;
@@ -234,23 +259,30 @@ cudaError_t cudaGraphKernelNodeSetAttribute(cudaGraphNode_t node, cudaLaunchAttr
 
 // Copies.
 
-cudaError_t cudaGraphAddMemcpyNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies, size_t count, const cudaMemcpy3DParms* p) {
-  return add(node, graph, dependencies, count, [&](Work& work, int) { return p == nullptr ? cudaErrorInvalidValue : copy_work(*p, work); });
+cudaError_t cudaGraphAddMemcpyNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies, size_t count,
+                                   const cudaMemcpy3DParms* p) {
+  return add(node, graph, dependencies, count,
+             [&](Work& work, int) { return p == nullptr ? cudaErrorInvalidValue : copy_work(*p, work); });
 }
 
-cudaError_t cudaGraphAddMemcpyNode1D(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies, size_t count, void* to, const void* from, size_t bytes,
-                                     cudaMemcpyKind kind) {
-  return add(node, graph, dependencies, count, [&](Work& work, int) { return copy_work(linear_copy(to, from, bytes, kind), work); });
+cudaError_t cudaGraphAddMemcpyNode1D(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies,
+                                     size_t count, void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+  return add(node, graph, dependencies, count,
+             [&](Work& work, int) { return copy_work(linear_copy(to, from, bytes, kind), work); });
 }
 
-cudaError_t cudaGraphAddMemcpyNodeToSymbol(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies, size_t count, const void* symbol, const void* from,
-                                           size_t bytes, size_t offset, cudaMemcpyKind kind) {
-  return add(node, graph, dependencies, count, [&](Work& work, int) { return symbol_work(symbol, const_cast<void*>(from), bytes, offset, kind, true, work); });
+cudaError_t cudaGraphAddMemcpyNodeToSymbol(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies,
+                                           size_t count, const void* symbol, const void* from, size_t bytes, size_t offset,
+                                           cudaMemcpyKind kind) {
+  return add(node, graph, dependencies, count,
+             [&](Work& work, int) { return symbol_work(symbol, const_cast<void*>(from), bytes, offset, kind, true, work); });
 }
 
-cudaError_t cudaGraphAddMemcpyNodeFromSymbol(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies, size_t count, void* to, const void* symbol, size_t bytes,
-                                             size_t offset, cudaMemcpyKind kind) {
-  return add(node, graph, dependencies, count, [&](Work& work, int) { return symbol_work(symbol, to, bytes, offset, kind, false, work); });
+cudaError_t cudaGraphAddMemcpyNodeFromSymbol(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies,
+                                             size_t count, void* to, const void* symbol, size_t bytes, size_t offset,
+                                             cudaMemcpyKind kind) {
+  return add(node, graph, dependencies, count,
+             [&](Work& work, int) { return symbol_work(symbol, to, bytes, offset, kind, false, work); });
 }
 
 cudaError_t cudaGraphMemcpyNodeGetParams(cudaGraphNode_t node, cudaMemcpy3DParms* p) {
@@ -261,15 +293,19 @@ cudaError_t cudaGraphMemcpyNodeSetParams(cudaGraphNode_t node, const cudaMemcpy3
   return change(node, [&](Work& work, int) { return p == nullptr ? cudaErrorInvalidValue : copy_work(*p, work); });
 }
 
-cudaError_t cudaGraphMemcpyNodeSetParams1D(cudaGraphNode_t node, void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+cudaError_t cudaGraphMemcpyNodeSetParams1D(cudaGraphNode_t node, void* to, const void* from, size_t bytes,
+                                           cudaMemcpyKind kind) {
   return change(node, [&](Work& work, int) { return copy_work(linear_copy(to, from, bytes, kind), work); });
 }
 
-cudaError_t cudaGraphMemcpyNodeSetParamsToSymbol(cudaGraphNode_t node, const void* symbol, const void* from, size_t bytes, size_t offset, cudaMemcpyKind kind) {
-  return change(node, [&](Work& work, int) { return symbol_work(symbol, const_cast<void*>(from), bytes, offset, kind, true, work); });
+cudaError_t cudaGraphMemcpyNodeSetParamsToSymbol(cudaGraphNode_t node, const void* symbol, const void* from, size_t bytes,
+                                                 size_t offset, cudaMemcpyKind kind) {
+  return change(node,
+                [&](Work& work, int) { return symbol_work(symbol, const_cast<void*>(from), bytes, offset, kind, true, work); });
 }
 
-cudaError_t cudaGraphMemcpyNodeSetParamsFromSymbol(cudaGraphNode_t node, void* to, const void* symbol, size_t bytes, size_t offset, cudaMemcpyKind kind) {
+cudaError_t cudaGraphMemcpyNodeSetParamsFromSymbol(cudaGraphNode_t node, void* to, const void* symbol, size_t bytes,
+                                                   size_t offset, cudaMemcpyKind kind) {
   return change(node, [&](Work& work, int) { return symbol_work(symbol, to, bytes, offset, kind, false, work); });
 }
 
@@ -277,28 +313,33 @@ cudaError_t cudaGraphExecMemcpyNodeSetParams(cudaGraphExec_t executable, cudaGra
   return change(executable, node, [&](Work& work, int) { return p == nullptr ? cudaErrorInvalidValue : copy_work(*p, work); });
 }
 
-cudaError_t cudaGraphExecMemcpyNodeSetParams1D(cudaGraphExec_t executable, cudaGraphNode_t node, void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+cudaError_t cudaGraphExecMemcpyNodeSetParams1D(cudaGraphExec_t executable, cudaGraphNode_t node, void* to, const void* from,
+                                               size_t bytes, cudaMemcpyKind kind) {
   return change(executable, node, [&](Work& work, int) { return copy_work(linear_copy(to, from, bytes, kind), work); });
 }
 
-cudaError_t cudaGraphExecMemcpyNodeSetParamsToSymbol(cudaGraphExec_t executable, cudaGraphNode_t node, const void* symbol, const void* from, size_t bytes, size_t offset,
-                                                     cudaMemcpyKind kind) {
-  return change(executable, node, [&](Work& work, int) { return symbol_work(symbol, const_cast<void*>(from), bytes, offset, kind, true, work); });
+cudaError_t cudaGraphExecMemcpyNodeSetParamsToSymbol(cudaGraphExec_t executable, cudaGraphNode_t node, const void* symbol,
+                                                     const void* from, size_t bytes, size_t offset, cudaMemcpyKind kind) {
+  return change(executable, node,
+                [&](Work& work, int) { return symbol_work(symbol, const_cast<void*>(from), bytes, offset, kind, true, work); });
 }
 
-cudaError_t cudaGraphExecMemcpyNodeSetParamsFromSymbol(cudaGraphExec_t executable, cudaGraphNode_t node, void* to, const void* symbol, size_t bytes, size_t offset,
-                                                       cudaMemcpyKind kind) {
+cudaError_t cudaGraphExecMemcpyNodeSetParamsFromSymbol(cudaGraphExec_t executable, cudaGraphNode_t node, void* to,
+                                                       const void* symbol, size_t bytes, size_t offset, cudaMemcpyKind kind) {
   return change(executable, node, [&](Work& work, int) { return symbol_work(symbol, to, bytes, offset, kind, false, work); });
 }
 
 // Memsets.
 
-cudaError_t cudaGraphAddMemsetNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies, size_t count, const cudaMemsetParams* p) {
-  return add(node, graph, dependencies, count, [&](Work& work, int) { return p == nullptr ? cudaErrorInvalidValue : memset_work(*p, work); });
+cudaError_t cudaGraphAddMemsetNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies, size_t count,
+                                   const cudaMemsetParams* p) {
+  return add(node, graph, dependencies, count,
+             [&](Work& work, int) { return p == nullptr ? cudaErrorInvalidValue : memset_work(*p, work); });
 }
 
 cudaError_t cudaGraphMemsetNodeGetParams(cudaGraphNode_t node, cudaMemsetParams* p) {
-  return read<MemsetWork>(node, p, [&](MemsetWork& w) { *p = {reinterpret_cast<void*>(w.to), w.pitch, w.value, w.element, w.width, w.height}; });
+  return read<MemsetWork>(
+      node, p, [&](MemsetWork& w) { *p = {reinterpret_cast<void*>(w.to), w.pitch, w.value, w.element, w.width, w.height}; });
 }
 
 cudaError_t cudaGraphMemsetNodeSetParams(cudaGraphNode_t node, const cudaMemsetParams* p) {
@@ -306,13 +347,16 @@ cudaError_t cudaGraphMemsetNodeSetParams(cudaGraphNode_t node, const cudaMemsetP
 }
 
 cudaError_t cudaGraphExecMemsetNodeSetParams(cudaGraphExec_t executable, cudaGraphNode_t node, const cudaMemsetParams* p) {
-  return change(executable, node, [&](Work& work, int) { return p == nullptr ? cudaErrorInvalidValue : memset_work(*p, work); });
+  return change(executable, node,
+                [&](Work& work, int) { return p == nullptr ? cudaErrorInvalidValue : memset_work(*p, work); });
 }
 
 // Host functions.
 
-cudaError_t cudaGraphAddHostNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies, size_t count, const cudaHostNodeParams* p) {
-  return add(node, graph, dependencies, count, [&](Work& work, int) { return p == nullptr ? cudaErrorInvalidValue : host_work(*p, work); });
+cudaError_t cudaGraphAddHostNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies, size_t count,
+                                 const cudaHostNodeParams* p) {
+  return add(node, graph, dependencies, count,
+             [&](Work& work, int) { return p == nullptr ? cudaErrorInvalidValue : host_work(*p, work); });
 }
 
 cudaError_t cudaGraphHostNodeGetParams(cudaGraphNode_t node, cudaHostNodeParams* p) {
@@ -329,7 +373,8 @@ cudaError_t cudaGraphExecHostNodeSetParams(cudaGraphExec_t executable, cudaGraph
 
 // Child graphs.
 
-cudaError_t cudaGraphAddChildGraphNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies, size_t count, cudaGraph_t child) {
+cudaError_t cudaGraphAddChildGraphNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies,
+                                       size_t count, cudaGraph_t child) {
   return add(node, graph, dependencies, count, [&](Work& work, int) { return child_work(child, work); });
 }
 
@@ -339,7 +384,8 @@ cudaError_t cudaGraphChildGraphNodeGetGraph(cudaGraphNode_t node, cudaGraph_t* g
 
 cudaError_t cudaGraphExecChildGraphNodeSetParams(cudaGraphExec_t executable, cudaGraphNode_t node, cudaGraph_t child) {
   return call([&](Process&, Lock&) {
-    if (Graphs::instance().executables.count(executable) == 0 || node == nullptr || !is_graph(child)) return cudaErrorInvalidValue;
+    if (Graphs::instance().executables.count(executable) == 0 || node == nullptr || !is_graph(child))
+      return cudaErrorInvalidValue;
     CUgraphNode_st* copy = find_in_executable(*executable, *node);
     auto* w = copy == nullptr ? nullptr : std::get_if<ChildWork>(&copy->work);
     if (w == nullptr) return cudaErrorInvalidValue;
@@ -352,11 +398,13 @@ cudaError_t cudaGraphExecChildGraphNodeSetParams(cudaGraphExec_t executable, cud
 
 // Events.
 
-cudaError_t cudaGraphAddEventRecordNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies, size_t count, cudaEvent_t event) {
+cudaError_t cudaGraphAddEventRecordNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies,
+                                        size_t count, cudaEvent_t event) {
   return add(node, graph, dependencies, count, [&](Work& work, int) { return event_work(event, true, work); });
 }
 
-cudaError_t cudaGraphAddEventWaitNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies, size_t count, cudaEvent_t event) {
+cudaError_t cudaGraphAddEventWaitNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies,
+                                      size_t count, cudaEvent_t event) {
   return add(node, graph, dependencies, count, [&](Work& work, int) { return event_work(event, false, work); });
 }
 
@@ -371,11 +419,13 @@ cudaError_t cudaGraphEventWaitNodeGetEvent(cudaGraphNode_t node, cudaEvent_t* ev
 }
 
 cudaError_t cudaGraphEventRecordNodeSetEvent(cudaGraphNode_t node, cudaEvent_t event) {
-  return is_event(node, true) ? change(node, [&](Work& work, int) { return event_work(event, true, work); }) : cudaErrorInvalidValue;
+  return is_event(node, true) ? change(node, [&](Work& work, int) { return event_work(event, true, work); })
+                              : cudaErrorInvalidValue;
 }
 
 cudaError_t cudaGraphEventWaitNodeSetEvent(cudaGraphNode_t node, cudaEvent_t event) {
-  return is_event(node, false) ? change(node, [&](Work& work, int) { return event_work(event, false, work); }) : cudaErrorInvalidValue;
+  return is_event(node, false) ? change(node, [&](Work& work, int) { return event_work(event, false, work); })
+                               : cudaErrorInvalidValue;
 }
 
 cudaError_t cudaGraphExecEventRecordNodeSetEvent(cudaGraphExec_t executable, cudaGraphNode_t node, cudaEvent_t event) {
@@ -388,15 +438,18 @@ cudaError_t cudaGraphExecEventWaitNodeSetEvent(cudaGraphExec_t executable, cudaG
 
 // Memory.
 
-cudaError_t cudaGraphAddMemAllocNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies, size_t count, cudaMemAllocNodeParams* p) {
-  return add(node, graph, dependencies, count, [&](Work& work, int) { return p == nullptr ? cudaErrorInvalidValue : allocate_work(*p, work); });
+cudaError_t cudaGraphAddMemAllocNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies,
+                                     size_t count, cudaMemAllocNodeParams* p) {
+  return add(node, graph, dependencies, count,
+             [&](Work& work, int) { return p == nullptr ? cudaErrorInvalidValue : allocate_work(*p, work); });
 }
 
 cudaError_t cudaGraphMemAllocNodeGetParams(cudaGraphNode_t node, cudaMemAllocNodeParams* p) {
   return read<AllocateWork>(node, p, [&](AllocateWork& w) { *p = w.parameters; });
 }
 
-cudaError_t cudaGraphAddMemFreeNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies, size_t count, void* pointer) {
+cudaError_t cudaGraphAddMemFreeNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies, size_t count,
+                                    void* pointer) {
   return add(node, graph, dependencies, count, [&](Work& work, int) { return free_work(pointer, work); });
 }
 
@@ -405,16 +458,20 @@ cudaError_t cudaGraphMemFreeNodeGetParams(cudaGraphNode_t node, void* out) {
 }
 
 cudaError_t cudaDeviceGraphMemTrim(int device) {
-  return call([&](Process&, Lock&) { return device >= 0 && device < options().devices ? cudaSuccess : cudaErrorInvalidDevice; });
+  return call(
+      [&](Process&, Lock&) { return device >= 0 && device < options().devices ? cudaSuccess : cudaErrorInvalidDevice; });
 }
 
 // Switching nodes of an instantiated graph off and on.
 
 cudaError_t cudaGraphNodeSetEnabled(cudaGraphExec_t executable, cudaGraphNode_t node, unsigned enabled) {
   return call([&](Process&, Lock&) {
-    CUgraphNode_st* copy = Graphs::instance().executables.count(executable) != 0 && node != nullptr ? find_in_executable(*executable, *node) : nullptr;
+    CUgraphNode_st* copy = Graphs::instance().executables.count(executable) != 0 && node != nullptr
+                               ? find_in_executable(*executable, *node)
+                               : nullptr;
     if (copy == nullptr) return cudaErrorInvalidValue;
-    const bool possible = std::holds_alternative<KernelWork>(copy->work) || std::holds_alternative<CopyWork>(copy->work) || std::holds_alternative<MemsetWork>(copy->work);
+    const bool possible = std::holds_alternative<KernelWork>(copy->work) || std::holds_alternative<CopyWork>(copy->work) ||
+                          std::holds_alternative<MemsetWork>(copy->work);
     if (!possible) return cudaErrorInvalidValue;
     copy->enabled = enabled != 0;
     return cudaSuccess;
@@ -423,7 +480,9 @@ cudaError_t cudaGraphNodeSetEnabled(cudaGraphExec_t executable, cudaGraphNode_t 
 
 cudaError_t cudaGraphNodeGetEnabled(cudaGraphExec_t executable, cudaGraphNode_t node, unsigned* enabled) {
   return call([&](Process&, Lock&) {
-    CUgraphNode_st* copy = Graphs::instance().executables.count(executable) != 0 && node != nullptr ? find_in_executable(*executable, *node) : nullptr;
+    CUgraphNode_st* copy = Graphs::instance().executables.count(executable) != 0 && node != nullptr
+                               ? find_in_executable(*executable, *node)
+                               : nullptr;
     if (copy == nullptr || enabled == nullptr) return cudaErrorInvalidValue;
     *enabled = copy->enabled ? 1 : 0;
     return cudaSuccess;

@@ -1,5 +1,6 @@
 #pragma once
-// Sources of calls that take a stream are compiled twice: the names that end in _ptds and _ptsz mean the thread's stream by 0 (nvcc
+// Sources of calls that take a stream are compiled twice: the names that end in _ptds and _ptsz mean the thread's stream by 0
+// (nvcc
 // --default-stream per-thread). See per_thread_calls.cpp.
 #include <cuda_runtime_api.h>
 

@@ -40,25 +40,31 @@ cudaError_t cudaDeviceSetMemPool(int device, cudaMemPool_t pool) {
 }
 
 cudaError_t cudaMemGetDefaultMemPool(cudaMemPool_t* pool, cudaMemLocation* location, cudaMemAllocationType type) {
-  if (location == nullptr || type != cudaMemAllocationTypePinned || location->type != cudaMemLocationTypeDevice) return cudaErrorInvalidValue;
+  if (location == nullptr || type != cudaMemAllocationTypePinned || location->type != cudaMemLocationTypeDevice)
+    return cudaErrorInvalidValue;
   return cudaDeviceGetDefaultMemPool(pool, location->id);
 }
 
 cudaError_t cudaMemGetMemPool(cudaMemPool_t* pool, cudaMemLocation* location, cudaMemAllocationType type) {
-  if (location == nullptr || type != cudaMemAllocationTypePinned || location->type != cudaMemLocationTypeDevice) return cudaErrorInvalidValue;
+  if (location == nullptr || type != cudaMemAllocationTypePinned || location->type != cudaMemLocationTypeDevice)
+    return cudaErrorInvalidValue;
   return cudaDeviceGetMemPool(pool, location->id);
 }
 
 cudaError_t cudaMemSetMemPool(cudaMemLocation* location, cudaMemAllocationType type, cudaMemPool_t pool) {
-  if (location == nullptr || type != cudaMemAllocationTypePinned || location->type != cudaMemLocationTypeDevice) return cudaErrorInvalidValue;
+  if (location == nullptr || type != cudaMemAllocationTypePinned || location->type != cudaMemLocationTypeDevice)
+    return cudaErrorInvalidValue;
   return cudaDeviceSetMemPool(location->id, pool);
 }
 
 cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps* properties) {
   return call([&](Process&, Lock&) {
-    if (pool == nullptr || properties == nullptr || properties->allocType != cudaMemAllocationTypePinned) return cudaErrorInvalidValue;
-    if (properties->handleTypes != cudaMemHandleTypeNone) return cudaErrorNotSupported;  // as memoryPoolSupportedHandleTypes says
-    if (properties->location.type != cudaMemLocationTypeDevice) throw Error("cudaMemPoolCreate: pools of host memory are not simulated");
+    if (pool == nullptr || properties == nullptr || properties->allocType != cudaMemAllocationTypePinned)
+      return cudaErrorInvalidValue;
+    if (properties->handleTypes != cudaMemHandleTypeNone)
+      return cudaErrorNotSupported;  // as memoryPoolSupportedHandleTypes says
+    if (properties->location.type != cudaMemLocationTypeDevice)
+      throw Error("cudaMemPoolCreate: pools of host memory are not simulated");
     if (!is_device(properties->location.id)) return cudaErrorInvalidDevice;
     *pool = new_pool(properties->location.id, *properties);
     return cudaSuccess;
@@ -94,17 +100,22 @@ cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribut
         p.attributes[attribute] = static_cast<std::uint64_t>(flag != 0);
         return cudaSuccess;
       }
-      case cudaMemPoolAttrReleaseThreshold: std::memcpy(&p.attributes[attribute], value, sizeof(std::uint64_t)); return cudaSuccess;
+      case cudaMemPoolAttrReleaseThreshold:
+        std::memcpy(&p.attributes[attribute], value, sizeof(std::uint64_t));
+        return cudaSuccess;
       case cudaMemPoolAttrReservedMemHigh:
       case cudaMemPoolAttrUsedMemHigh: {
         std::uint64_t high = 0;
         std::memcpy(&high, value, sizeof high);
         if (high != 0) return cudaErrorInvalidValue;  // they can only be reset
-        if (attribute == cudaMemPoolAttrUsedMemHigh) p.used_high = p.used;
-        else p.reserved_high = p.reserved;
+        if (attribute == cudaMemPoolAttrUsedMemHigh)
+          p.used_high = p.used;
+        else
+          p.reserved_high = p.reserved;
         return cudaSuccess;
       }
-      default: return cudaErrorInvalidValue;
+      default:
+        return cudaErrorInvalidValue;
     }
   });
 }
@@ -121,12 +132,18 @@ cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribut
         const int flag = found == p.attributes.end() ? 1 : static_cast<int>(found->second);
         return std::memcpy(value, &flag, sizeof flag), cudaSuccess;
       }
-      case cudaMemPoolAttrReleaseThreshold: return give(p.attributes[attribute]);
-      case cudaMemPoolAttrReservedMemCurrent: return give(p.reserved);
-      case cudaMemPoolAttrReservedMemHigh: return give(p.reserved_high);
-      case cudaMemPoolAttrUsedMemCurrent: return give(p.used);
-      case cudaMemPoolAttrUsedMemHigh: return give(p.used_high);
-      default: return cudaErrorInvalidValue;
+      case cudaMemPoolAttrReleaseThreshold:
+        return give(p.attributes[attribute]);
+      case cudaMemPoolAttrReservedMemCurrent:
+        return give(p.reserved);
+      case cudaMemPoolAttrReservedMemHigh:
+        return give(p.reserved_high);
+      case cudaMemPoolAttrUsedMemCurrent:
+        return give(p.used);
+      case cudaMemPoolAttrUsedMemHigh:
+        return give(p.used_high);
+      default:
+        return cudaErrorInvalidValue;
     }
   });
 }
@@ -140,7 +157,8 @@ cudaError_t cudaMemPoolSetAccess(cudaMemPool_t pool, const cudaMemAccessDesc* de
       if (l.type != cudaMemLocationTypeDevice || !is_device(l.id)) return cudaErrorInvalidValue;
       if (l.id == p.device && descriptions[i].flags == cudaMemAccessFlagsProtNone) return cudaErrorInvalidValue;
       p.access[l.id] = descriptions[i].flags;
-      if (descriptions[i].flags != cudaMemAccessFlagsProtNone && l.id != p.device) process.devices[l.id].peers |= 1u << p.device;
+      if (descriptions[i].flags != cudaMemAccessFlagsProtNone && l.id != p.device)
+        process.devices[l.id].peers |= 1u << p.device;
     }
     return cudaSuccess;
   });
@@ -148,9 +166,12 @@ cudaError_t cudaMemPoolSetAccess(cudaMemPool_t pool, const cudaMemAccessDesc* de
 
 cudaError_t cudaMemPoolGetAccess(cudaMemAccessFlags* flags, cudaMemPool_t pool, cudaMemLocation* location) {
   return with_pool(pool, [&](Process&, CUmemPoolHandle_st& p) {
-    if (flags == nullptr || location == nullptr || location->type != cudaMemLocationTypeDevice || !is_device(location->id)) return cudaErrorInvalidValue;
+    if (flags == nullptr || location == nullptr || location->type != cudaMemLocationTypeDevice || !is_device(location->id))
+      return cudaErrorInvalidValue;
     const auto found = p.access.find(location->id);
-    *flags = location->id == p.device ? cudaMemAccessFlagsProtReadWrite : found == p.access.end() ? cudaMemAccessFlagsProtNone : found->second;
+    *flags = location->id == p.device  ? cudaMemAccessFlagsProtReadWrite
+             : found == p.access.end() ? cudaMemAccessFlagsProtNone
+                                       : found->second;
     return cudaSuccess;
   });
 }

@@ -155,7 +155,8 @@ cudaError_t Process::synchronize_device(Lock& lock, int device) {
   std::vector<OperationPtr> tails{devices[device].legacy.tail};
   for (const auto* set : {&devices[device].streams, &devices[device].leaving})
     for (CUstream_st* s : *set) tails.push_back(s->tail);
-  std::sort(tails.begin(), tails.end(), [](const OperationPtr& a, const OperationPtr& b) { return (a ? a->number : 0) < (b ? b->number : 0); });
+  std::sort(tails.begin(), tails.end(),
+            [](const OperationPtr& a, const OperationPtr& b) { return (a ? a->number : 0) < (b ? b->number : 0); });
   for (const OperationPtr& tail : tails) (void)wait(lock, tail);
   flush_printed(device);
   return devices[device].failure;

@@ -90,7 +90,8 @@ struct Process {
 
   /// Puts an operation into a stream that does not capture.
   void submit(CUstream_st& stream, const OperationPtr& operation, const std::vector<OperationPtr>& also_after = {});
-  /// Everything in the legacy stream of a device (and so in its blocking streams) until now: an operation that is done after it.
+  /// Everything in the legacy stream of a device (and so in its blocking streams) until now: an operation that is done after
+  /// it.
   OperationPtr barrier(int device, const std::vector<OperationPtr>& also_after = {});
   /// Waits for an operation; its past becomes known to the host. Gives its device's error.
   cudaError_t wait(Lock& lock, const OperationPtr& operation);

@@ -8,17 +8,21 @@
 namespace sim::runtime {
 namespace {
 
-/// Single-precision results a double-precision one costs: by the number of units, CUDA C++ Programming Guide, "Arithmetic Instructions".
+/// Single-precision results a double-precision one costs: by the number of units, CUDA C++ Programming Guide, "Arithmetic
+/// Instructions".
 int single_to_double(int architecture) {
   switch (architecture) {
     case 80:
     case 90:
-    case 100: return 2;
+    case 100:
+      return 2;
     case 75:
     case 86:
     case 87:
-    case 89: return 32;
-    default: return 64;
+    case 89:
+      return 32;
+    default:
+      return 64;
   }
 }
 
@@ -105,83 +109,235 @@ bool attribute_of(int& value, cudaDeviceAttr attribute, const DeviceModel& m, in
   cudaDeviceProp p;
   fill_properties(p, m, device);
   switch (attribute) {
-    case cudaDevAttrMaxThreadsPerBlock: value = p.maxThreadsPerBlock; break;
-    case cudaDevAttrMaxBlockDimX: value = p.maxThreadsDim[0]; break;
-    case cudaDevAttrMaxBlockDimY: value = p.maxThreadsDim[1]; break;
-    case cudaDevAttrMaxBlockDimZ: value = p.maxThreadsDim[2]; break;
-    case cudaDevAttrMaxGridDimX: value = p.maxGridSize[0]; break;
-    case cudaDevAttrMaxGridDimY: value = p.maxGridSize[1]; break;
-    case cudaDevAttrMaxGridDimZ: value = p.maxGridSize[2]; break;
-    case cudaDevAttrMaxSharedMemoryPerBlock: value = static_cast<int>(p.sharedMemPerBlock); break;
-    case cudaDevAttrTotalConstantMemory: value = static_cast<int>(p.totalConstMem); break;
-    case cudaDevAttrWarpSize: value = p.warpSize; break;
-    case cudaDevAttrMaxPitch: value = static_cast<int>(p.memPitch); break;
-    case cudaDevAttrMaxRegistersPerBlock: value = p.regsPerBlock; break;
-    case cudaDevAttrTextureAlignment: value = static_cast<int>(p.textureAlignment); break;
-    case cudaDevAttrTexturePitchAlignment: value = static_cast<int>(p.texturePitchAlignment); break;
-    case cudaDevAttrMultiProcessorCount: value = p.multiProcessorCount; break;
-    case cudaDevAttrMaxTexture1DWidth: value = p.maxTexture1D; break;
-    case cudaDevAttrMaxTexture2DWidth: value = p.maxTexture2D[0]; break;
-    case cudaDevAttrMaxTexture2DHeight: value = p.maxTexture2D[1]; break;
-    case cudaDevAttrMaxTexture3DWidth: value = p.maxTexture3D[0]; break;
-    case cudaDevAttrMaxTexture3DHeight: value = p.maxTexture3D[1]; break;
-    case cudaDevAttrMaxTexture3DDepth: value = p.maxTexture3D[2]; break;
-    case cudaDevAttrMaxTexture2DLayeredWidth: value = p.maxTexture2DLayered[0]; break;
-    case cudaDevAttrMaxTexture2DLayeredHeight: value = p.maxTexture2DLayered[1]; break;
-    case cudaDevAttrMaxTexture2DLayeredLayers: value = p.maxTexture2DLayered[2]; break;
-    case cudaDevAttrMaxTexture1DLayeredWidth: value = p.maxTexture1DLayered[0]; break;
-    case cudaDevAttrMaxTexture1DLayeredLayers: value = p.maxTexture1DLayered[1]; break;
-    case cudaDevAttrMaxTexture2DGatherWidth: value = p.maxTexture2DGather[0]; break;
-    case cudaDevAttrMaxTexture2DGatherHeight: value = p.maxTexture2DGather[1]; break;
-    case cudaDevAttrMaxTexture3DWidthAlt: value = p.maxTexture3DAlt[0]; break;
-    case cudaDevAttrMaxTexture3DHeightAlt: value = p.maxTexture3DAlt[1]; break;
-    case cudaDevAttrMaxTexture3DDepthAlt: value = p.maxTexture3DAlt[2]; break;
-    case cudaDevAttrMaxTextureCubemapWidth: value = p.maxTextureCubemap; break;
-    case cudaDevAttrMaxTextureCubemapLayeredWidth: value = p.maxTextureCubemapLayered[0]; break;
-    case cudaDevAttrMaxTextureCubemapLayeredLayers: value = p.maxTextureCubemapLayered[1]; break;
-    case cudaDevAttrMaxSurface1DWidth: value = p.maxSurface1D; break;
-    case cudaDevAttrMaxSurface2DWidth: value = p.maxSurface2D[0]; break;
-    case cudaDevAttrMaxSurface2DHeight: value = p.maxSurface2D[1]; break;
-    case cudaDevAttrMaxSurface3DWidth: value = p.maxSurface3D[0]; break;
-    case cudaDevAttrMaxSurface3DHeight: value = p.maxSurface3D[1]; break;
-    case cudaDevAttrMaxSurface3DDepth: value = p.maxSurface3D[2]; break;
-    case cudaDevAttrMaxSurface1DLayeredWidth: value = p.maxSurface1DLayered[0]; break;
-    case cudaDevAttrMaxSurface1DLayeredLayers: value = p.maxSurface1DLayered[1]; break;
-    case cudaDevAttrMaxSurface2DLayeredWidth: value = p.maxSurface2DLayered[0]; break;
-    case cudaDevAttrMaxSurface2DLayeredHeight: value = p.maxSurface2DLayered[1]; break;
-    case cudaDevAttrMaxSurface2DLayeredLayers: value = p.maxSurface2DLayered[2]; break;
-    case cudaDevAttrMaxSurfaceCubemapWidth: value = p.maxSurfaceCubemap; break;
-    case cudaDevAttrMaxSurfaceCubemapLayeredWidth: value = p.maxSurfaceCubemapLayered[0]; break;
-    case cudaDevAttrMaxSurfaceCubemapLayeredLayers: value = p.maxSurfaceCubemapLayered[1]; break;
-    case cudaDevAttrMaxTexture1DLinearWidth: value = 268435456; break;
-    case cudaDevAttrMaxTexture2DLinearWidth: value = p.maxTexture2DLinear[0]; break;
-    case cudaDevAttrMaxTexture2DLinearHeight: value = p.maxTexture2DLinear[1]; break;
-    case cudaDevAttrMaxTexture2DLinearPitch: value = p.maxTexture2DLinear[2]; break;
-    case cudaDevAttrMaxTexture2DMipmappedWidth: value = p.maxTexture2DMipmap[0]; break;
-    case cudaDevAttrMaxTexture2DMipmappedHeight: value = p.maxTexture2DMipmap[1]; break;
-    case cudaDevAttrMaxTexture1DMipmappedWidth: value = p.maxTexture1DMipmap; break;
-    case cudaDevAttrSurfaceAlignment: value = static_cast<int>(p.surfaceAlignment); break;
-    case cudaDevAttrComputeCapabilityMajor: value = p.major; break;
-    case cudaDevAttrComputeCapabilityMinor: value = p.minor; break;
-    case cudaDevAttrPciBusId: value = p.pciBusID; break;
-    case cudaDevAttrPciDeviceId: value = p.pciDeviceID; break;
-    case cudaDevAttrPciDomainId: value = p.pciDomainID; break;
-    case cudaDevAttrGlobalMemoryBusWidth: value = p.memoryBusWidth; break;
-    case cudaDevAttrL2CacheSize: value = p.l2CacheSize; break;
-    case cudaDevAttrMaxThreadsPerMultiProcessor: value = p.maxThreadsPerMultiProcessor; break;
-    case cudaDevAttrAsyncEngineCount: value = p.asyncEngineCount; break;
-    case cudaDevAttrMaxSharedMemoryPerMultiprocessor: value = static_cast<int>(p.sharedMemPerMultiprocessor); break;
-    case cudaDevAttrMaxRegistersPerMultiprocessor: value = p.regsPerMultiprocessor; break;
-    case cudaDevAttrMultiGpuBoardGroupID: value = p.multiGpuBoardGroupID; break;
-    case cudaDevAttrSingleToDoublePrecisionPerfRatio: value = single_to_double(m.architecture); break;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: value = static_cast<int>(p.sharedMemPerBlockOptin); break;
-    case cudaDevAttrMaxBlocksPerMultiprocessor: value = p.maxBlocksPerMultiProcessor; break;
-    case cudaDevAttrMaxPersistingL2CacheSize: value = p.persistingL2CacheMaxSize; break;
-    case cudaDevAttrMaxAccessPolicyWindowSize: value = p.accessPolicyMaxWindowSize; break;
-    case cudaDevAttrReservedSharedMemoryPerBlock: value = static_cast<int>(p.reservedSharedMemPerBlock); break;
-    case cudaDevAttrMemSyncDomainCount: value = m.architecture >= 90 ? 4 : 1; break;
+    case cudaDevAttrMaxThreadsPerBlock:
+      value = p.maxThreadsPerBlock;
+      break;
+    case cudaDevAttrMaxBlockDimX:
+      value = p.maxThreadsDim[0];
+      break;
+    case cudaDevAttrMaxBlockDimY:
+      value = p.maxThreadsDim[1];
+      break;
+    case cudaDevAttrMaxBlockDimZ:
+      value = p.maxThreadsDim[2];
+      break;
+    case cudaDevAttrMaxGridDimX:
+      value = p.maxGridSize[0];
+      break;
+    case cudaDevAttrMaxGridDimY:
+      value = p.maxGridSize[1];
+      break;
+    case cudaDevAttrMaxGridDimZ:
+      value = p.maxGridSize[2];
+      break;
+    case cudaDevAttrMaxSharedMemoryPerBlock:
+      value = static_cast<int>(p.sharedMemPerBlock);
+      break;
+    case cudaDevAttrTotalConstantMemory:
+      value = static_cast<int>(p.totalConstMem);
+      break;
+    case cudaDevAttrWarpSize:
+      value = p.warpSize;
+      break;
+    case cudaDevAttrMaxPitch:
+      value = static_cast<int>(p.memPitch);
+      break;
+    case cudaDevAttrMaxRegistersPerBlock:
+      value = p.regsPerBlock;
+      break;
+    case cudaDevAttrTextureAlignment:
+      value = static_cast<int>(p.textureAlignment);
+      break;
+    case cudaDevAttrTexturePitchAlignment:
+      value = static_cast<int>(p.texturePitchAlignment);
+      break;
+    case cudaDevAttrMultiProcessorCount:
+      value = p.multiProcessorCount;
+      break;
+    case cudaDevAttrMaxTexture1DWidth:
+      value = p.maxTexture1D;
+      break;
+    case cudaDevAttrMaxTexture2DWidth:
+      value = p.maxTexture2D[0];
+      break;
+    case cudaDevAttrMaxTexture2DHeight:
+      value = p.maxTexture2D[1];
+      break;
+    case cudaDevAttrMaxTexture3DWidth:
+      value = p.maxTexture3D[0];
+      break;
+    case cudaDevAttrMaxTexture3DHeight:
+      value = p.maxTexture3D[1];
+      break;
+    case cudaDevAttrMaxTexture3DDepth:
+      value = p.maxTexture3D[2];
+      break;
+    case cudaDevAttrMaxTexture2DLayeredWidth:
+      value = p.maxTexture2DLayered[0];
+      break;
+    case cudaDevAttrMaxTexture2DLayeredHeight:
+      value = p.maxTexture2DLayered[1];
+      break;
+    case cudaDevAttrMaxTexture2DLayeredLayers:
+      value = p.maxTexture2DLayered[2];
+      break;
+    case cudaDevAttrMaxTexture1DLayeredWidth:
+      value = p.maxTexture1DLayered[0];
+      break;
+    case cudaDevAttrMaxTexture1DLayeredLayers:
+      value = p.maxTexture1DLayered[1];
+      break;
+    case cudaDevAttrMaxTexture2DGatherWidth:
+      value = p.maxTexture2DGather[0];
+      break;
+    case cudaDevAttrMaxTexture2DGatherHeight:
+      value = p.maxTexture2DGather[1];
+      break;
+    case cudaDevAttrMaxTexture3DWidthAlt:
+      value = p.maxTexture3DAlt[0];
+      break;
+    case cudaDevAttrMaxTexture3DHeightAlt:
+      value = p.maxTexture3DAlt[1];
+      break;
+    case cudaDevAttrMaxTexture3DDepthAlt:
+      value = p.maxTexture3DAlt[2];
+      break;
+    case cudaDevAttrMaxTextureCubemapWidth:
+      value = p.maxTextureCubemap;
+      break;
+    case cudaDevAttrMaxTextureCubemapLayeredWidth:
+      value = p.maxTextureCubemapLayered[0];
+      break;
+    case cudaDevAttrMaxTextureCubemapLayeredLayers:
+      value = p.maxTextureCubemapLayered[1];
+      break;
+    case cudaDevAttrMaxSurface1DWidth:
+      value = p.maxSurface1D;
+      break;
+    case cudaDevAttrMaxSurface2DWidth:
+      value = p.maxSurface2D[0];
+      break;
+    case cudaDevAttrMaxSurface2DHeight:
+      value = p.maxSurface2D[1];
+      break;
+    case cudaDevAttrMaxSurface3DWidth:
+      value = p.maxSurface3D[0];
+      break;
+    case cudaDevAttrMaxSurface3DHeight:
+      value = p.maxSurface3D[1];
+      break;
+    case cudaDevAttrMaxSurface3DDepth:
+      value = p.maxSurface3D[2];
+      break;
+    case cudaDevAttrMaxSurface1DLayeredWidth:
+      value = p.maxSurface1DLayered[0];
+      break;
+    case cudaDevAttrMaxSurface1DLayeredLayers:
+      value = p.maxSurface1DLayered[1];
+      break;
+    case cudaDevAttrMaxSurface2DLayeredWidth:
+      value = p.maxSurface2DLayered[0];
+      break;
+    case cudaDevAttrMaxSurface2DLayeredHeight:
+      value = p.maxSurface2DLayered[1];
+      break;
+    case cudaDevAttrMaxSurface2DLayeredLayers:
+      value = p.maxSurface2DLayered[2];
+      break;
+    case cudaDevAttrMaxSurfaceCubemapWidth:
+      value = p.maxSurfaceCubemap;
+      break;
+    case cudaDevAttrMaxSurfaceCubemapLayeredWidth:
+      value = p.maxSurfaceCubemapLayered[0];
+      break;
+    case cudaDevAttrMaxSurfaceCubemapLayeredLayers:
+      value = p.maxSurfaceCubemapLayered[1];
+      break;
+    case cudaDevAttrMaxTexture1DLinearWidth:
+      value = 268435456;
+      break;
+    case cudaDevAttrMaxTexture2DLinearWidth:
+      value = p.maxTexture2DLinear[0];
+      break;
+    case cudaDevAttrMaxTexture2DLinearHeight:
+      value = p.maxTexture2DLinear[1];
+      break;
+    case cudaDevAttrMaxTexture2DLinearPitch:
+      value = p.maxTexture2DLinear[2];
+      break;
+    case cudaDevAttrMaxTexture2DMipmappedWidth:
+      value = p.maxTexture2DMipmap[0];
+      break;
+    case cudaDevAttrMaxTexture2DMipmappedHeight:
+      value = p.maxTexture2DMipmap[1];
+      break;
+    case cudaDevAttrMaxTexture1DMipmappedWidth:
+      value = p.maxTexture1DMipmap;
+      break;
+    case cudaDevAttrSurfaceAlignment:
+      value = static_cast<int>(p.surfaceAlignment);
+      break;
+    case cudaDevAttrComputeCapabilityMajor:
+      value = p.major;
+      break;
+    case cudaDevAttrComputeCapabilityMinor:
+      value = p.minor;
+      break;
+    case cudaDevAttrPciBusId:
+      value = p.pciBusID;
+      break;
+    case cudaDevAttrPciDeviceId:
+      value = p.pciDeviceID;
+      break;
+    case cudaDevAttrPciDomainId:
+      value = p.pciDomainID;
+      break;
+    case cudaDevAttrGlobalMemoryBusWidth:
+      value = p.memoryBusWidth;
+      break;
+    case cudaDevAttrL2CacheSize:
+      value = p.l2CacheSize;
+      break;
+    case cudaDevAttrMaxThreadsPerMultiProcessor:
+      value = p.maxThreadsPerMultiProcessor;
+      break;
+    case cudaDevAttrAsyncEngineCount:
+      value = p.asyncEngineCount;
+      break;
+    case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
+      value = static_cast<int>(p.sharedMemPerMultiprocessor);
+      break;
+    case cudaDevAttrMaxRegistersPerMultiprocessor:
+      value = p.regsPerMultiprocessor;
+      break;
+    case cudaDevAttrMultiGpuBoardGroupID:
+      value = p.multiGpuBoardGroupID;
+      break;
+    case cudaDevAttrSingleToDoublePrecisionPerfRatio:
+      value = single_to_double(m.architecture);
+      break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      value = static_cast<int>(p.sharedMemPerBlockOptin);
+      break;
+    case cudaDevAttrMaxBlocksPerMultiprocessor:
+      value = p.maxBlocksPerMultiProcessor;
+      break;
+    case cudaDevAttrMaxPersistingL2CacheSize:
+      value = p.persistingL2CacheMaxSize;
+      break;
+    case cudaDevAttrMaxAccessPolicyWindowSize:
+      value = p.accessPolicyMaxWindowSize;
+      break;
+    case cudaDevAttrReservedSharedMemoryPerBlock:
+      value = static_cast<int>(p.reservedSharedMemPerBlock);
+      break;
+    case cudaDevAttrMemSyncDomainCount:
+      value = m.architecture >= 90 ? 4 : 1;
+      break;
     case cudaDevAttrNumaId:
-    case cudaDevAttrHostNumaId: value = -1; break;
+    case cudaDevAttrHostNumaId:
+      value = -1;
+      break;
     case cudaDevAttrGpuOverlap:
     case cudaDevAttrCanMapHostMemory:
     case cudaDevAttrConcurrentKernels:
@@ -195,8 +351,11 @@ bool attribute_of(int& value, cudaDeviceAttr attribute, const DeviceModel& m, in
     case cudaDevAttrCanUseHostPointerForRegisteredMem:
     case cudaDevAttrCooperativeLaunch:
     case cudaDevAttrHostRegisterSupported:
-    case cudaDevAttrMemoryPoolsSupported: value = 1; break;
-    // What the simulated device has not: clusters, sparse arrays, sharing with other processes, paging of the host's memory; and no clocks.
+    case cudaDevAttrMemoryPoolsSupported:
+      value = 1;
+      break;
+    // What the simulated device has not: clusters, sparse arrays, sharing with other processes, paging of the host's memory;
+    // and no clocks.
     case cudaDevAttrClockRate:
     case cudaDevAttrMemoryClockRate:
     case cudaDevAttrKernelExecTimeout:
@@ -242,8 +401,11 @@ bool attribute_of(int& value, cudaDeviceAttr attribute, const DeviceModel& m, in
     case cudaDevAttrHostNumaMultinodeIpcSupported:
     case cudaDevAttrHostMemoryPoolsSupported:
     case cudaDevAttrReserved145:
-    case cudaDevAttrOnlyPartialHostNativeAtomicSupported: value = 0; break;
-    default: return false;
+    case cudaDevAttrOnlyPartialHostNativeAtomicSupported:
+      value = 0;
+      break;
+    default:
+      return false;
   }
   return true;
 }

@@ -1,4 +1,5 @@
-// What nvcc's host code calls at the program's start: fat binaries, kernels, variables; and the stack of <<<…>>> configurations.
+// What nvcc's host code calls at the program's start: fat binaries, kernels, variables; and the stack of <<<…>>>
+// configurations.
 #include <cuda_runtime_api.h>
 #include <fatbinary_section.h>
 
@@ -46,7 +47,8 @@ void** __cudaRegisterFatBinary(void* wrapper) {
     binary->registered = true;
     if (w.version == FATBINC_LINK_VERSION) {
       binary->linked = ptx::container_at(w.data);
-      for (auto** part = static_cast<void**>(w.filename_or_fatbins); *part != nullptr; ++part) binary->containers.push_back(ptx::container_at(*part));
+      for (auto** part = static_cast<void**>(w.filename_or_fatbins); *part != nullptr; ++part)
+        binary->containers.push_back(ptx::container_at(*part));
     } else if (w.version == FATBINC_VERSION) {
       binary->containers.push_back(ptx::container_at(w.data));
     } else {

@@ -13,11 +13,11 @@ namespace {
 using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
-constexpr std::size_t kManyPending = 512;     // the host has run far ahead: start
-constexpr std::size_t kTooManyPending = 4096; // and here it has to wait
-constexpr auto kIdle = 200ms;                 // the host does nothing: it may be spinning on memory that an operation is to write
-constexpr auto kIdleAgain = 20ms;             // a host that did so once will do so again
-constexpr auto kPatience = 20ms;              // for an operation that may block, before others go on
+constexpr std::size_t kManyPending = 512;      // the host has run far ahead: start
+constexpr std::size_t kTooManyPending = 4096;  // and here it has to wait
+constexpr auto kIdle = 200ms;      // the host does nothing: it may be spinning on memory that an operation is to write
+constexpr auto kIdleAgain = 20ms;  // a host that did so once will do so again
+constexpr auto kPatience = 20ms;   // for an operation that may block, before others go on
 
 /// A random order of operations that depends on nothing but the seed (splitmix64).
 std::uint64_t shuffled(std::uint64_t number) {
@@ -79,7 +79,8 @@ Clock Operation::clock() const {
 
 void Scheduler::submit(const OperationPtr& operation, const std::vector<OperationPtr>& before) {
   for (const OperationPtr& b : before) {
-    if (!b || b->done() || std::find(operation->before.begin(), operation->before.end(), b) != operation->before.end()) continue;
+    if (!b || b->done() || std::find(operation->before.begin(), operation->before.end(), b) != operation->before.end())
+      continue;
     operation->before.push_back(b);
     b->after.push_back(operation.get());
   }
@@ -139,7 +140,8 @@ void Scheduler::execute(Lock& lock, Operation* operation) {
   Device& device = Process::instance().devices[operation->device];
   if (device.failure != cudaSuccess && !operation->after_failure) return finish(*operation, device.failure);
   ++running_;
-  if (operation->kind == Operation::Kind::host || operation->kind == Operation::Kind::collective) return execute_aside(lock, hold);
+  if (operation->kind == Operation::Kind::host || operation->kind == Operation::Kind::collective)
+    return execute_aside(lock, hold);
   lock.unlock();
   cudaError_t error = cudaSuccess;
   try {
@@ -237,7 +239,8 @@ void Scheduler::wait(Lock& lock, const OperationPtr& operation) {
   const auto patience = std::chrono::duration<double>(std::max(1.0, options().deadlock));
   while (!operation->done()) {
     done_.wait_for(lock, 1s);
-    if (!operation->done() && steady_clock::now() - begin > patience && steady_clock::now() - last_event_ > patience) report_stuck(*operation);
+    if (!operation->done() && steady_clock::now() - begin > patience && steady_clock::now() - last_event_ > patience)
+      report_stuck(*operation);
   }
 }
 
@@ -250,8 +253,9 @@ void Scheduler::report_stuck(const Operation& waited) {
     stuck_reported_ = true;
     Finding finding{};
     finding.fault = Fault::deadlock;
-    finding.message = fmt::format("the host waits for '{}', which waits for the host function of operation {}, which has not returned for {:.0f} s",
-                                  waited.name, number, options().deadlock);
+    finding.message = fmt::format(
+        "the host waits for '{}', which waits for the host function of operation {}, which has not returned for {:.0f} s",
+        waited.name, number, options().deadlock);
     finding.place.kernel = operation->name;
     report(std::move(finding));
     return;
@@ -281,6 +285,19 @@ void Scheduler::drain(Lock& lock, int device) {
     demand_all();
     wait(lock, last);
   }
+}
+
+std::string Scheduler::drain_for(Lock& lock, std::chrono::duration<double> patience) {
+  last_event_ = steady_clock::now();
+  while (!pending_.empty()) {
+    demand_all();
+    done_.wait_for(lock, 50ms);
+    if (pending_.empty() || steady_clock::now() - last_event_ < patience) continue;
+    for (const auto& [number, operation] : pending_)
+      if (operation->state == Operation::State::running) return operation->name;
+    return pending_.begin()->second->name;
+  }
+  return {};
 }
 
 void Scheduler::throttle(Lock& lock) {

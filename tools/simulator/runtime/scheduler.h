@@ -25,7 +25,8 @@ using Lock = std::unique_lock<std::mutex>;
 using Clock = std::vector<std::uint64_t>;  // by lane
 void join(Clock& into, const Clock& other);
 
-/// A kernel, a copy, a host function, …: anything that has a place in a stream. What it waits for exists before it does, so there are no cycles.
+/// A kernel, a copy, a host function, …: anything that has a place in a stream. What it waits for exists before it does, so
+/// there are no cycles.
 struct Operation {
   enum class Kind : std::uint8_t {
     marker,      // nothing to run
@@ -55,8 +56,9 @@ struct Operation {
 };
 using OperationPtr = std::shared_ptr<Operation>;
 
-/// Operations run late: when the host waits for them, when it has done nothing for a while, when many are pending. In the fair schedule all that were
-/// issued before run, in the order of issue; in the adversarial one only those that are waited for, the ready ones in an order that the seed gives.
+/// Operations run late: when the host waits for them, when it has done nothing for a while, when many are pending. In the fair
+/// schedule all that were issued before run, in the order of issue; in the adversarial one only those that are waited for, the
+/// ready ones in an order that the seed gives.
 class Scheduler {
  public:
   explicit Scheduler(std::mutex& mutex) : mutex_(mutex) {}
@@ -72,6 +74,8 @@ class Scheduler {
   void demand_all();
   /// Waits until no operation of the device (-1: of any) is pending.
   void drain(Lock& lock, int device);
+  /// The same for the end of the program: gives up when nothing has ended for `patience` and names what still runs.
+  std::string drain_for(Lock& lock, std::chrono::duration<double> patience);
   /// Blocks a host that is far ahead.
   void throttle(Lock& lock);
 

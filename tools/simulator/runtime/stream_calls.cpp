@@ -140,9 +140,12 @@ cudaError_t cudaStreamGetAttribute(cudaStream_t stream, cudaLaunchAttributeID id
     if (value == nullptr) return cudaErrorInvalidValue;
     *value = {};
     const auto found = s.attributes.find(id);
-    if (found != s.attributes.end()) *value = found->second;
-    else if (id == cudaLaunchAttributePriority) value->priority = s.priority;
-    else if (id == cudaLaunchAttributeSynchronizationPolicy) value->syncPolicy = cudaSyncPolicyAuto;
+    if (found != s.attributes.end())
+      *value = found->second;
+    else if (id == cudaLaunchAttributePriority)
+      value->priority = s.priority;
+    else if (id == cudaLaunchAttributeSynchronizationPolicy)
+      value->syncPolicy = cudaSyncPolicyAuto;
     return cudaSuccess;
   });
 }
@@ -156,19 +159,21 @@ cudaError_t cudaStreamSetAttribute(cudaStream_t stream, cudaLaunchAttributeID id
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  return with_stream(stream, [&](Process& process, Lock& lock, CUstream_st& s) { return record_event(process, lock, s, event, 0); });
+  return with_stream(stream,
+                     [&](Process& process, Lock& lock, CUstream_st& s) { return record_event(process, lock, s, event, 0); });
 }
 
 cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, unsigned flags) {
-  return with_stream(stream, [&](Process& process, Lock& lock, CUstream_st& s) { return record_event(process, lock, s, event, flags); });
+  return with_stream(
+      stream, [&](Process& process, Lock& lock, CUstream_st& s) { return record_event(process, lock, s, event, flags); });
 }
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
   return with_stream(stream, [&](Process&, Lock&, CUstream_st& s) { return begin_capture(s, mode, nullptr, {}); });
 }
 
-cudaError_t cudaStreamBeginCaptureToGraph(cudaStream_t stream, cudaGraph_t graph, const cudaGraphNode_t* dependencies, const cudaGraphEdgeData*, size_t count,
-                                          cudaStreamCaptureMode mode) {
+cudaError_t cudaStreamBeginCaptureToGraph(cudaStream_t stream, cudaGraph_t graph, const cudaGraphNode_t* dependencies,
+                                          const cudaGraphEdgeData*, size_t count, cudaStreamCaptureMode mode) {
   return with_stream(stream, [&](Process&, Lock&, CUstream_st& s) {
     if (!is_graph(graph) || (count != 0 && dependencies == nullptr)) return cudaErrorInvalidValue;
     for (size_t i = 0; i < count; ++i)
@@ -185,17 +190,22 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* 
   return with_stream(stream, [&](Process&, Lock&, CUstream_st& s) {
     if (status == nullptr) return cudaErrorInvalidValue;
     if (const cudaError_t error = check_legacy(s.legacy ? s.device : -1, false); error != cudaSuccess) return error;
-    *status = s.capture == nullptr ? cudaStreamCaptureStatusNone : s.capture->invalid ? cudaStreamCaptureStatusInvalidated : cudaStreamCaptureStatusActive;
+    *status = s.capture == nullptr ? cudaStreamCaptureStatusNone
+              : s.capture->invalid ? cudaStreamCaptureStatusInvalidated
+                                   : cudaStreamCaptureStatusActive;
     return cudaSuccess;
   });
 }
 
-cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatus* status, unsigned long long* id, cudaGraph_t* graph, const cudaGraphNode_t** dependencies,
-                                     const cudaGraphEdgeData** edges, size_t* count) {
+cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatus* status, unsigned long long* id,
+                                     cudaGraph_t* graph, const cudaGraphNode_t** dependencies, const cudaGraphEdgeData** edges,
+                                     size_t* count) {
   return with_stream(stream, [&](Process&, Lock&, CUstream_st& s) {
     if (status == nullptr) return cudaErrorInvalidValue;
     if (const cudaError_t error = check_legacy(s.legacy ? s.device : -1, false); error != cudaSuccess) return error;
-    *status = s.capture == nullptr ? cudaStreamCaptureStatusNone : s.capture->invalid ? cudaStreamCaptureStatusInvalidated : cudaStreamCaptureStatusActive;
+    *status = s.capture == nullptr ? cudaStreamCaptureStatusNone
+              : s.capture->invalid ? cudaStreamCaptureStatusInvalidated
+                                   : cudaStreamCaptureStatusActive;
     if (*status != cudaStreamCaptureStatusActive) return cudaSuccess;
     if (id != nullptr) *id = s.capture->id;
     if (graph != nullptr) *graph = s.capture->graph;
@@ -206,7 +216,8 @@ cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatu
   });
 }
 
-cudaError_t cudaStreamUpdateCaptureDependencies(cudaStream_t stream, cudaGraphNode_t* dependencies, const cudaGraphEdgeData*, size_t count, unsigned flags) {
+cudaError_t cudaStreamUpdateCaptureDependencies(cudaStream_t stream, cudaGraphNode_t* dependencies, const cudaGraphEdgeData*,
+                                                size_t count, unsigned flags) {
   return with_stream(stream, [&](Process&, Lock&, CUstream_st& s) {
     if (s.capture == nullptr) return cudaErrorIllegalState;
     if (flags > cudaStreamSetCaptureDependencies || (count != 0 && dependencies == nullptr)) return cudaErrorInvalidValue;
@@ -214,17 +225,21 @@ cudaError_t cudaStreamUpdateCaptureDependencies(cudaStream_t stream, cudaGraphNo
       if (!is_node(dependencies[i]) || dependencies[i]->graph != s.capture->graph) return cudaErrorInvalidValue;
     if (flags == cudaStreamSetCaptureDependencies) s.capture_tail.clear();
     for (size_t i = 0; i < count; ++i)
-      if (std::find(s.capture_tail.begin(), s.capture_tail.end(), dependencies[i]) == s.capture_tail.end()) s.capture_tail.push_back(dependencies[i]);
+      if (std::find(s.capture_tail.begin(), s.capture_tail.end(), dependencies[i]) == s.capture_tail.end())
+        s.capture_tail.push_back(dependencies[i]);
     return cudaSuccess;
   });
 }
 
 cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t stream) {
-  return with_stream(stream, [&](Process&, Lock&, CUstream_st& s) { return allocate_async(pointer, bytes, current_pool(s.device), s); });
+  return with_stream(
+      stream, [&](Process&, Lock&, CUstream_st& s) { return allocate_async(pointer, bytes, current_pool(s.device), s); });
 }
 
 cudaError_t cudaMallocFromPoolAsync(void** pointer, size_t bytes, cudaMemPool_t pool, cudaStream_t stream) {
-  return with_stream(stream, [&](Process&, Lock&, CUstream_st& s) { return is_pool(pool) ? allocate_async(pointer, bytes, *pool, s) : cudaErrorInvalidValue; });
+  return with_stream(stream, [&](Process&, Lock&, CUstream_st& s) {
+    return is_pool(pool) ? allocate_async(pointer, bytes, *pool, s) : cudaErrorInvalidValue;
+  });
 }
 
 cudaError_t cudaFreeAsync(void* pointer, cudaStream_t stream) {
@@ -242,7 +257,8 @@ cudaError_t cudaMemPrefetchAsync(const void* pointer, size_t bytes, cudaMemLocat
   return with_stream(stream, [&](Process&, Lock& lock, CUstream_st& s) {
     const auto address = reinterpret_cast<sim::Address>(pointer);
     const sim::Allocation* a = sim::Memory::instance().find(address);
-    if (flags != 0 || bytes == 0 || a == nullptr || a->freed || a->kind != sim::MemoryKind::managed || a->end - address < bytes) return cudaErrorInvalidValue;
+    if (flags != 0 || bytes == 0 || a == nullptr || a->freed || a->kind != sim::MemoryKind::managed || a->end - address < bytes)
+      return cudaErrorInvalidValue;
     return enqueue(lock, s, EmptyWork{});
   });
 }

@@ -49,7 +49,8 @@ cudaError_t run_kernel(const KernelWork& work, Operation& operation) {
     error = abort.error;
   }
   if (workspace != nullptr) Memory::instance().free(workspace->base);
-  if (std::string text = take_printed(operation.number); !text.empty()) Process::instance().print(operation.device, std::move(text));
+  if (std::string text = take_printed(operation.number); !text.empty())
+    Process::instance().print(operation.device, std::move(text));
   return static_cast<cudaError_t>(error);
 }
 
@@ -64,7 +65,9 @@ void as_host_function(Body&& body) {
 cudaError_t run_collective(const Collective& collective, Operation& operation) {
   for (const bool write : {false, true})
     for (const Range& r : write ? collective.writes : collective.reads)
-      if (r.bytes != 0 && !host_access(operation.order, operation.number, collective.name, r.address, r.bytes, write, operation.device)) return cudaErrorIllegalAddress;
+      if (r.bytes != 0 &&
+          !host_access(operation.order, operation.number, collective.name, r.address, r.bytes, write, operation.device))
+        return cudaErrorIllegalAddress;
   CollectiveRun run;
   run.device = operation.device;
   run.operation = operation.number;
@@ -130,7 +133,8 @@ OperationPtr operation_of(Work work, int device) {
                    operation->kind = Operation::Kind::device;
                    operation->run = [memory = w.memory](Operation&) {
                      // What an earlier launch left is no longer to be seen.
-                     if (const Allocation* a = Memory::instance().find(memory->address)) std::memset(a->working(memory->address), 0xcd, memory->bytes);
+                     if (const Allocation* a = Memory::instance().find(memory->address))
+                       std::memset(a->working(memory->address), 0xcd, memory->bytes);
                      return cudaSuccess;
                    };
                  },

@@ -95,7 +95,8 @@ struct ChildWork {
 
 struct EmptyWork {};
 
-using Work = std::variant<EmptyWork, KernelWork, CopyWork, MemsetWork, HostWork, CallbackWork, EventWork, AllocateWork, FreeWork, ChildWork, Collective>;
+using Work = std::variant<EmptyWork, KernelWork, CopyWork, MemsetWork, HostWork, CallbackWork, EventWork, AllocateWork,
+                          FreeWork, ChildWork, Collective>;
 
 std::string name_of(const Work& work);
 
@@ -111,7 +112,8 @@ cudaError_t check_copy(CopyWork& copy, std::string_view call);
 cudaError_t check_memset(const MemsetWork& work, std::string_view call);
 
 /// A kernel launch with the program's arguments, checked.
-cudaError_t make_kernel_work(KernelWork& work, const void* handle, dim3 grid, dim3 block, void* const* arguments, std::size_t shared, int device);
+cudaError_t make_kernel_work(KernelWork& work, const void* handle, dim3 grid, dim3 block, void* const* arguments,
+                             std::size_t shared, int device);
 
 /// Does the host reach this memory without CUDA, and may it be paged (so that copies of it are not asynchronous)?
 bool is_pageable(Address address);

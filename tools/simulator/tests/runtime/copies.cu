@@ -87,7 +87,8 @@ static void boxes() {
   OK(cudaFree(d.ptr));
 }
 
-/// The source of an asynchronous copy from pageable memory may be changed as soon as the call has returned; pinned memory may not.
+/// The source of an asynchronous copy from pageable memory may be changed as soon as the call has returned; pinned memory may
+/// not.
 static void asynchronous() {
   cudaStream_t stream;
   OK(cudaStreamCreate(&stream));

@@ -188,7 +188,8 @@ static void captured() {
   OK(cudaGraphDebugDotPrint(graph, path, cudaGraphDebugDotFlagsVerbose));
   if (std::FILE* f = std::fopen(path, "r")) {
     char text[4096] = {};
-    EXPECT(std::fread(text, 1, sizeof text - 1, f) > 0 && std::strstr(text, "digraph") != nullptr && std::strstr(text, "->") != nullptr);
+    EXPECT(std::fread(text, 1, sizeof text - 1, f) > 0 && std::strstr(text, "digraph") != nullptr &&
+           std::strstr(text, "->") != nullptr);
     std::fclose(f);
     std::remove(path);
   } else {
@@ -232,6 +233,9 @@ static void refused() {
   OK(cudaFree(more));
   OK(cudaStreamEndCapture(a, &graph));
   OK(cudaGraphDestroy(graph));
+  OK(cudaStreamBeginCapture(a, cudaStreamCaptureModeRelaxed));
+  EXPECT_ERROR(cudaErrorStreamCaptureUnsupported, cudaDeviceSynchronize());
+  EXPECT_ERROR(cudaErrorStreamCaptureInvalidated, cudaStreamEndCapture(a, &graph));
   cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
   OK(cudaStreamBeginCapture(a, cudaStreamCaptureModeGlobal));
   OK(cudaThreadExchangeStreamCaptureMode(&mode));

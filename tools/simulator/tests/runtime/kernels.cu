@@ -90,8 +90,9 @@ static void cooperative() {
   OK(cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(grid_sum), dim3(8), dim3(64), arguments, 0, nullptr));
   OK(cudaMemcpy(&value, out, 4, cudaMemcpyDeviceToHost));
   EXPECT_EQ(value, 4096 * 4095 / 2);
-  EXPECT_ERROR(cudaErrorCooperativeLaunchTooLarge,
-               cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(grid_sum), dim3(100000), dim3(1024), arguments, 0, nullptr));
+  EXPECT_ERROR(
+      cudaErrorCooperativeLaunchTooLarge,
+      cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(grid_sum), dim3(100000), dim3(1024), arguments, 0, nullptr));
   OK(cudaFree(in));
   OK(cudaFree(partial));
   OK(cudaFree(out));

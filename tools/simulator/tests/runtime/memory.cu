@@ -23,7 +23,8 @@ static void kinds() {
   OK(cudaMallocManaged(&managed, 1000));
   EXPECT(reinterpret_cast<std::uintptr_t>(device) % 256 == 0);
   EXPECT(type_of(device) == cudaMemoryTypeDevice && type_of(static_cast<char*>(device) + 999) == cudaMemoryTypeDevice);
-  EXPECT(type_of(pinned) == cudaMemoryTypeHost && type_of(managed) == cudaMemoryTypeManaged && type_of(plain) == cudaMemoryTypeUnregistered);
+  EXPECT(type_of(pinned) == cudaMemoryTypeHost && type_of(managed) == cudaMemoryTypeManaged &&
+         type_of(plain) == cudaMemoryTypeUnregistered);
   void* mapped = nullptr;
   OK(cudaHostGetDevicePointer(&mapped, pinned, 0));
   EXPECT(mapped != nullptr);

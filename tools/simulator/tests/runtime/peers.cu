@@ -1,4 +1,5 @@
-// Several devices: each has its memory, streams and variables; copies between them, and access when it was enabled. Run with --devices 4.
+// Several devices: each has its memory, streams and variables; copies between them, and access when it was enabled. Run with
+// --devices 4.
 #include "check.h"
 
 __device__ int own = 7;

@@ -1,13 +1,12 @@
 // Device printf: order, conversions, the host's own output before and after. Compared with printing.txt.
 #include <cstdio>
 
-__global__ void lines(const char* word) {
-  printf("block %d thread %u: %s\n", blockIdx.x, threadIdx.x, word);
-}
+__global__ void lines(const char* word) { printf("block %d thread %u: %s\n", blockIdx.x, threadIdx.x, word); }
 
 __global__ void conversions() {
   printf("%5d|%-5d|%05d|%+d|%x|%#X|%o|%u\n", 42, 42, 42, 42, 255u, 255u, 8u, 4000000000u);
-  printf("%ld %lld %llu %hd %hhd %zu\n", -5000000000l, -6000000000ll, 18000000000000000000ull, (short)-3, (char)-4, sizeof(double));
+  printf("%ld %lld %llu %hd %hhd %zu\n", -5000000000l, -6000000000ll, 18000000000000000000ull, (short)-3, (char)-4,
+         sizeof(double));
   printf("%f %.3f %e %10.2g %a\n", 3.25, 2.0 / 3.0, 12345.678, 0.00012345, 1.0);
   printf("%c%c%% %s %.3s %*d %p\n", 'o', 'k', "text", "abcdef", 6, 7, (void*)0x1234);
   printf("%d arguments\n", printf("none\n"));

@@ -1,4 +1,5 @@
-// A fault of the device stays with it: every later call says so, until the device is reset. It is a finding, so the exit code is 3.
+// A fault of the device stays with it: every later call says so, until the device is reset. It is a finding, so the exit code
+// is 3.
 #include "check.h"
 
 __global__ void fault(int* x) { *x = 1; }

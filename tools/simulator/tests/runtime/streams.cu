@@ -13,7 +13,9 @@ static void note(void* what) {
   const std::lock_guard lock(mutex);
   order.push_back(static_cast<int>(reinterpret_cast<std::intptr_t>(what)));
 }
-static void enqueue(cudaStream_t stream, std::intptr_t what) { OK(cudaLaunchHostFunc(stream, note, reinterpret_cast<void*>(what))); }
+static void enqueue(cudaStream_t stream, std::intptr_t what) {
+  OK(cudaLaunchHostFunc(stream, note, reinterpret_cast<void*>(what)));
+}
 static bool before(int a, int b) {
   const std::lock_guard lock(mutex);
   std::size_t at_a = order.size(), at_b = order.size();
@@ -93,7 +95,8 @@ static void legacy() {
 static void callback(cudaStream_t, cudaError_t status, void* data) {
   int count = 0;
   // CUDA may not be called from here.
-  *static_cast<int*>(data) = status == cudaSuccess && cudaMalloc(reinterpret_cast<void**>(&count), 4) == cudaErrorNotPermitted ? 1 : -1;
+  *static_cast<int*>(data) =
+      status == cudaSuccess && cudaMalloc(reinterpret_cast<void**>(&count), 4) == cudaErrorNotPermitted ? 1 : -1;
 }
 
 static void callbacks() {
@@ -156,7 +159,8 @@ static void timing() {
   float ms = -1;
   EXPECT_ERROR(cudaErrorInvalidResourceHandle, cudaEventElapsedTime(&ms, a, b));
   OK(cudaEventRecord(a));
-  OK(cudaLaunchHostFunc(nullptr, [](void*) { std::this_thread::sleep_for(std::chrono::milliseconds(30)); }, nullptr));
+  OK(cudaLaunchHostFunc(
+      nullptr, [](void*) { std::this_thread::sleep_for(std::chrono::milliseconds(30)); }, nullptr));
   OK(cudaEventRecord(b));
   OK(cudaEventRecord(plain));
   EXPECT_ERROR(cudaErrorNotReady, cudaEventElapsedTime(&ms, a, b));
@@ -177,7 +181,9 @@ static void many() {
     OK(cudaStreamCreate(&s[i]));
     counts[i] = 0;
   }
-  for (int n = 0; n < 2000; ++n) OK(cudaLaunchHostFunc(s[n % 8], [](void* p) { ++*static_cast<int*>(p); }, &counts[n % 8]));
+  for (int n = 0; n < 2000; ++n)
+    OK(cudaLaunchHostFunc(
+        s[n % 8], [](void* p) { ++*static_cast<int*>(p); }, &counts[n % 8]));
   for (cudaStream_t stream : s) OK(cudaStreamDestroy(stream));  // its work is still done
   OK(cudaDeviceSynchronize());
   for (int i = 0; i < 8; ++i) EXPECT_EQ(counts[i], 250);
