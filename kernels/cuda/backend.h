@@ -1,0 +1,22 @@
+// The CUDA backend: NHWC, hand-written kernels, one stream; a whole program can be recorded and started as one CUDA Graph.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "kernels/backend.h"
+
+namespace gannet::kernels {
+
+struct CudaOptions {
+  int device = 0;
+  bool tf32 = false;  // fp32 products may run on tensor cores with 10-bit mantissas
+};
+
+// Why device work is impossible here, in one sentence ("no CUDA driver is installed"); empty when it is possible.
+std::string cuda_unavailable();
+
+// RuntimeError with that sentence where it is not.
+std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options = {});
+
+}  // namespace gannet::kernels
