@@ -27,10 +27,9 @@ std::string whereabouts(const Mesh& mesh, int rank) {
 }
 
 std::string waiting_text(const Mesh& mesh, const Communication& mine, double seconds) {
-  return fmt::format(
-      "rank {} of {} has waited {:g} s in {}, number {} of {}: ", mesh.rank(), mesh.size(), seconds, text_of(mine.call),
-      mine.number + 1,
-      is_point_to_point(mine.call.kind) ? "its transfers with that rank" : "the collectives of its communicator");
+  const char* list = is_point_to_point(mine.call.kind) ? "its transfers with that rank in" : "the collectives of";
+  return fmt::format("rank {} of {} has waited {:g} s in {}, number {} of {} {}: ", mesh.rank(), mesh.size(), seconds,
+                     text_of(mine.call), mine.number + 1, list, mesh.name());
 }
 
 class Collective {

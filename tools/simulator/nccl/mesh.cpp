@@ -60,8 +60,9 @@ std::shared_ptr<Mesh> Mesh::find(std::uint64_t serial) {
   return found == registry().meshes.end() ? nullptr : found->second.lock();
 }
 
-void Mesh::join(int rank, std::vector<Link> links) {
+void Mesh::join(int rank, std::vector<Link> links, std::string name) {
   const Lock lock(mutex_);
+  name_ = std::move(name);
   rank_ = rank;
   size_ = static_cast<int>(links.size());
   for (int r = 0; r < size_; ++r) {

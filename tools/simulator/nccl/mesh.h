@@ -75,8 +75,9 @@ class Mesh : public std::enable_shared_from_this<Mesh> {
   static std::shared_ptr<Mesh> find(std::uint64_t serial);
   std::uint64_t serial() const { return serial_; }
 
-  /// Peers in this process may tell it something before. One link for each rank, none for its own.
-  void join(int rank, std::vector<Link> links);
+  /// Peers in this process may tell it something before. One link for each rank, none for its own; `name` is for messages.
+  void join(int rank, std::vector<Link> links, std::string name = "its communicator");
+  const std::string& name() const { return name_; }
   int rank() const { return rank_; }
   int size() const { return size_; }
 
@@ -139,6 +140,7 @@ class Mesh : public std::enable_shared_from_this<Mesh> {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   int rank_ = -1, size_ = 0;
+  std::string name_;
   std::vector<std::unique_ptr<Peer>> peers_;
   std::vector<Offer> offers_;  // of local peers, to be copied by this rank's thread
   std::map<std::pair<int, Key>, Transfer*> receives_, sends_;

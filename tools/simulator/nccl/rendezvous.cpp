@@ -289,7 +289,7 @@ void connect(const std::shared_ptr<Mesh>& mesh, int rank, const Meeting& meeting
   } catch (const Error& e) {
     throw Failure(ncclSystemError, "{}", e.what());
   }
-  mesh->join(rank, std::move(links));
+  mesh->join(rank, std::move(links), fmt::format("communicator {:08x}", meeting.communicator[0] & 0xffffffff));
 }
 
 }  // namespace sim::nccl
