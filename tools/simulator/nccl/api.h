@@ -7,6 +7,9 @@
 #include "error.h"
 #include "nccl/failure.h"
 
+// The alias is not said to be nothrow where the compiler finds that its target is.
+#pragma GCC diagnostic ignored "-Wmissing-attributes"
+
 /// Defines pncclNAME and the weak ncclNAME, which a profiler may replace.
 #define NCCL_API(Result, name, ...)                                                                     \
   extern "C" [[gnu::visibility("default")]] Result p##name(__VA_ARGS__);                                \

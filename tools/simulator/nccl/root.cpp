@@ -165,8 +165,9 @@ bool Root::serve_visitor(Visitor& visitor) {
     visitor.came = true;
     if (failure_.empty() && !meeting_) come(m);
   } else if (!meeting_ && failure_.empty()) {
-    char byte = 0;
-    const ssize_t n = recv(visitor.socket.get(), &byte, 1, MSG_PEEK);
+    // Nothing more is expected of it; what comes is dropped.
+    char bytes[64];
+    const ssize_t n = recv(visitor.socket.get(), bytes, sizeof bytes, 0);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) {
       fail(ncclRemoteError, fmt::format("rank {} left before all had come", visitor.hello.member.rank));
     }
