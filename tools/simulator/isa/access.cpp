@@ -87,7 +87,7 @@ void resolve_each(Warp& warp, const Instruction& in, std::uint64_t* address, con
     }
   }
   const bool write = is_write(use.kind);
-  if (is_counted(warp) && rest != 0) count_global(warp, in, address, rest, use.bytes);
+  if (is_counted(warp) && rest != 0) count_global(warp, in, address, rest, use.bytes, use.kind);
   while (rest != 0) {
     const Address first = address[std::countr_zero(rest)];
     const Allocation* a = allocation_of(warp, in, first, use.bytes, write);
@@ -122,7 +122,7 @@ std::ptrdiff_t resolve_global(Warp& warp, const Instruction& in, std::uint64_t* 
     const Allocation* a = allocation_of(warp, in, extent.low, extent.high - extent.low + use.bytes, is_write(use.kind));
     if (a != nullptr) {
       if constexpr (checked) check_global(warp, in, *a, address, warp.mask, use);
-      if (is_counted(warp)) count_global(warp, in, address, warp.mask, use.bytes);
+      if (is_counted(warp)) count_global(warp, in, address, warp.mask, use.bytes, use.kind);
       return a->delta;
     }
   }

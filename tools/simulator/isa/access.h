@@ -119,7 +119,8 @@ void check_shared_layout(const Warp& warp, const Instruction& in, const std::uin
 void check_local(Warp& warp, const Instruction& in, const std::uint32_t* offset, Mask mask, const Use& use);
 
 // Counters (isa/counting.cpp).
-void count_global(const Warp& warp, const Instruction& in, const std::uint64_t* address, Mask mask, unsigned bytes);
+void count_global(const Warp& warp, const Instruction& in, const std::uint64_t* address, Mask mask, unsigned bytes,
+                  AccessKind kind);
 void count_shared(const Warp& warp, const Instruction& in, const std::uint32_t* offset, Mask mask, unsigned bytes);
 void count_local(const Warp& warp, const Instruction& in, const std::uint32_t* offset, Mask mask, unsigned bytes);
 /// Lanes beyond the first at each address.

@@ -18,7 +18,8 @@ std::uint64_t distinct(T* values, std::size_t count) {
 
 }  // namespace
 
-void count_global(const Warp& warp, const Instruction& in, const std::uint64_t* address, Mask mask, unsigned bytes) {
+void count_global(const Warp& warp, const Instruction& in, const std::uint64_t* address, Mask mask, unsigned bytes,
+                  AccessKind kind) {
   std::array<std::uint64_t, 2 * kLanes> sectors;
   std::size_t count = 0;
   for (Mask rest = mask; rest != 0; rest &= rest - 1) {
@@ -29,7 +30,11 @@ void count_global(const Warp& warp, const Instruction& in, const std::uint64_t* 
   Counters& counters = counters_of(warp, in);
   ++counters.requests;
   counters.bytes += static_cast<std::uint64_t>(std::popcount(mask)) * bytes;
-  counters.sectors += distinct(sectors.data(), count);
+  count = distinct(sectors.data(), count);
+  counters.sectors += count;
+  const std::span<const std::uint64_t> touched(sectors.data(), count);
+  if (!is_write(kind) || kind == AccessKind::atomic) warp.worker->read_sectors.add(touched);
+  if (is_write(kind)) warp.worker->written_sectors.add(touched);
 }
 
 // A pass serves 32 banks of 4 bytes: all lanes of up to 4 bytes, half of them with 8, a quarter with 16. Lanes at the same word

@@ -22,7 +22,7 @@ struct Load {
           [[likely]] {
         if constexpr (checked) check_global(warp, in, *a, address, kAllLanes, {kBytes, kBytes, kind_of(in)});
         if (is_counted(warp)) [[unlikely]]
-          count_global(warp, in, address, kAllLanes, kBytes);
+          count_global(warp, in, address, kAllLanes, kBytes, AccessKind::read);
         from(warp, in, a->working(address[0]));
         return;
       }

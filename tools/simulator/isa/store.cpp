@@ -32,7 +32,7 @@ struct Store {
           [[likely]] {
         if constexpr (checked) check_global(warp, in, *a, address, kAllLanes, data.use(in));
         if (is_counted(warp)) [[unlikely]]
-          count_global(warp, in, address, kAllLanes, kBytes);
+          count_global(warp, in, address, kAllLanes, kBytes, AccessKind::write);
         to(warp, in, a->working(address[0]));
         return;
       }

@@ -215,7 +215,9 @@ int run(Launch& launch) {
     Pool::instance().run(threads, [&](int n) { run_blocks(run, workers[static_cast<std::size_t>(n)]); });
   }
   if (profiled) {
-    for (const Worker& worker : workers) record_profile(launch, worker.counters);
+    Worker& all = workers.front();
+    for (std::size_t n = 1; n < workers.size(); ++n) all.add(workers[n]);
+    record_profile(launch, all);
   }
   if (run.exception != nullptr) std::rethrow_exception(run.exception);
   return run.error;

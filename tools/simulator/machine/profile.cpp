@@ -131,7 +131,7 @@ struct KernelProfile {
   int registers = 0;
   std::size_t spill_bytes = 0;
   std::uint64_t launches = 0;
-  std::uint32_t last_operation = 0;
+  std::uint64_t read_sectors = 0, written_sectors = 0;  // different ones, launch by launch
   std::vector<InstructionInfo> instructions;
   std::vector<Counters> counters;
 };
@@ -169,18 +169,6 @@ std::vector<InstructionInfo> describe(const Kernel& kernel) {
   return result;
 }
 
-void add(Counters& to, const Counters& from) {
-  to.executed += from.executed;
-  to.lanes += from.lanes;
-  to.divergent += from.divergent;
-  to.requests += from.requests;
-  to.sectors += from.sectors;
-  to.bytes += from.bytes;
-  to.wavefronts += from.wavefronts;
-  to.ideal_wavefronts += from.ideal_wavefronts;
-  to.atomic_conflicts += from.atomic_conflicts;
-}
-
 using Key = std::tuple<std::string, Dim3, Dim3, std::size_t>;
 
 struct Profiles {
@@ -203,7 +191,7 @@ struct Sums {
 
   void add(const InstructionInfo& info, const Counters& counters) {
     if (!info.counted) return;
-    sim::add(all, counters);
+    all += counters;
     by_class[static_cast<int>(info.kind)] += counters.executed;
     flops += counters.lanes * info.work.lane_flops;
     tensor_flops += counters.executed * info.work.warp_flops;
@@ -212,24 +200,24 @@ struct Sums {
       case Class::load_global:
       case Class::load_generic:
       case Class::copy_async:
-        sim::add(loads, counters);
+        loads += counters;
         break;
       case Class::store_global:
       case Class::store_generic:
-        sim::add(stores, counters);
+        stores += counters;
         break;
       case Class::load_shared:
-        sim::add(shared_loads, counters);
+        shared_loads += counters;
         break;
       case Class::store_shared:
-        sim::add(shared_stores, counters);
+        shared_stores += counters;
         break;
       case Class::load_local:
       case Class::store_local:
-        sim::add(local, counters);
+        local += counters;
         break;
       case Class::atomic:
-        sim::add(atomics, counters);
+        atomics += counters;
         break;
       default:
         break;
@@ -332,6 +320,8 @@ json report() {
     json k = {{"kernel", kernel.name}, {"grid", kernel.grid}, {"block", kernel.block}, {"launches", kernel.launches}};
     k["launch"] = launch_of(kernel);
     k["metrics"] = metrics_of(sums);
+    k["metrics"]["unique_sectors_read.sum"] = kernel.read_sectors;
+    k["metrics"]["unique_sectors_written.sum"] = kernel.written_sectors;
     k["instructions_by_class"] = classes_of(sums);
     json by_line = json::array();
     for (const auto& [line, s] : lines)
@@ -392,7 +382,7 @@ void print_table(const json& all) {
 
 }  // namespace
 
-void record_profile(const Launch& launch, const std::vector<Counters>& counters) {
+void record_profile(const Launch& launch, Worker& counted) {
   Profiles& all = profiles();
   const std::lock_guard lock(all.mutex);
   const Kernel& kernel = *launch.kernel;
@@ -412,9 +402,11 @@ void record_profile(const Launch& launch, const std::vector<Counters>& counters)
     all.kernels.push_back(std::move(profile));
   }
   KernelProfile& profile = all.kernels[place->second];
-  if (profile.last_operation != launch.operation || profile.launches == 0) ++profile.launches;
-  profile.last_operation = launch.operation;
-  for (std::size_t n = 0; n < std::min(profile.counters.size(), counters.size()); ++n) add(profile.counters[n], counters[n]);
+  ++profile.launches;
+  profile.read_sectors += counted.read_sectors.count();
+  profile.written_sectors += counted.written_sectors.count();
+  for (std::size_t n = 0; n < std::min(profile.counters.size(), counted.counters.size()); ++n)
+    profile.counters[n] += counted.counters[n];
 }
 
 void write_profile() {

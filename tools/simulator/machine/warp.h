@@ -6,6 +6,7 @@
 
 #include "isa/instruction.h"
 #include "machine/memory.h"
+#include "machine/touched_sectors.h"
 
 namespace sim {
 
@@ -75,15 +76,20 @@ struct Counters {
   std::uint64_t bytes = 0;                             // that the lanes asked for
   std::uint64_t wavefronts = 0, ideal_wavefronts = 0;  // shared memory
   std::uint64_t atomic_conflicts = 0;                  // lanes beyond the first at one address
+
+  Counters& operator+=(const Counters& other);
 };
 
 /// A host thread that runs blocks.
 struct Worker {
   int index = 0;
-  std::vector<Counters> counters;  // by Instruction::index; empty when not profiled
+  std::vector<Counters> counters;                // by Instruction::index; empty when not profiled
+  TouchedSectors read_sectors, written_sectors;  // likewise
   /// The last allocation that an access fell into: nearly always the next one's too.
   const Allocation* recent[4] = {};
   std::vector<std::byte> scratch;
+
+  void add(const Worker& other);  // what it counted
 };
 
 /// Ends the launch: the finding (if checks are on) has been reported; `error` is the cudaError_t that the program sees.

@@ -24,25 +24,30 @@ def global_store(requests, sectors):
     return {ST.format("requests"): requests, ST.format("sectors"): sectors}
 
 
+def unique(read, written):
+    return {"unique_sectors_read.sum": read, "unique_sectors_written.sum": written}
+
+
 def shared(op, wavefronts, conflicts):
     return {SHARED.format("wavefronts", op): wavefronts, CONFLICTS.format(op): conflicts}
 
 
 # A warp of 32 lanes of 4 bytes touches 128 bytes: 4 sectors of 32 bytes when they lie side by side on a multiple of 32.
 EXPECTED = {
-    "coalesced": global_load(WARPS, 4 * WARPS) | global_store(WARPS, 4 * WARPS),
+    "coalesced": global_load(WARPS, 4 * WARPS) | global_store(WARPS, 4 * WARPS) | unique(4 * WARPS, 4 * WARPS),
     # Every second word of 256 bytes: 8 sectors.
     "strided2": global_load(WARPS, 8 * WARPS) | global_store(WARPS, 4 * WARPS),
     # 128 bytes from lane to lane: a sector each.
     "strided32": global_load(WARPS, 32 * WARPS),
     # 128 bytes from byte 4 on: the last word falls into a fifth sector.
-    "shifted": global_load(WARPS, 5 * WARPS),
+    "shifted": global_load(WARPS, 5 * WARPS) | unique(4 * WARPS + 1, 4 * WARPS),
     "vector4": global_load(WARPS, 16 * WARPS) | global_store(WARPS, 16 * WARPS),
     "doubles": global_load(WARPS, 8 * WARPS) | global_store(WARPS, 8 * WARPS),
     "bytes": global_load(WARPS, WARPS) | global_store(WARPS, WARPS),
-    "broadcast": global_load(WARPS, WARPS),
+    # Four blocks read the four words of one sector.
+    "broadcast": global_load(WARPS, WARPS) | unique(1, 4 * WARPS),
     # 32 warps, a row each: rows are read in 4 sectors, columns written in 32.
-    "transpose_naive": global_load(32, 4 * 32) | global_store(32, 32 * 32),
+    "transpose_naive": global_load(32, 4 * 32) | global_store(32, 32 * 32) | unique(4 * 32, 4 * 32),
     # A column of a tile of 32 words a row lies in one bank: 32 wavefronts, 31 of them conflicts.
     "transpose_shared": global_store(32, 4 * 32) | shared("st", 32, 0) | shared("ld", 32 * 32, 31 * 32),
     "transpose_padded": global_store(32, 4 * 32) | shared("st", 32, 0) | shared("ld", 32, 0),
@@ -50,7 +55,7 @@ EXPECTED = {
     "reduce_shared": shared("ld", 4 * (2 * 12 + 1), 0) | shared("st", 4 * (8 + 12), 0) | global_store(4, 4),
     "reduce_shuffle": {"class.warp": 5 * WARPS} | global_store(WARPS, WARPS),
     # All 32 lanes at one address: 31 beyond the first; then each at its own.
-    "count_all": {"smsp__inst_executed_op_global_atom_and_red.sum": WARPS, "atomic_lanes_at_one_address.sum": 31 * WARPS},
+    "count_all": {"smsp__inst_executed_op_global_atom_and_red.sum": WARPS, "atomic_lanes_at_one_address.sum": 31 * WARPS} | unique(1, 1),
     "count_lanes": {"smsp__inst_executed_op_global_atom_and_red.sum": WARPS, "atomic_lanes_at_one_address.sum": 0},
     # Words 0, 2, … 62: two in each even bank.
     "shared_stride2": shared("ld", 2 * WARPS, WARPS) | shared("st", 2 * WARPS, 0),
