@@ -188,7 +188,9 @@ int main(int argc, char** argv) {
              } catch (const Error& e) {
                throw CLI::ValidationError(e.what());
              }
-             set(std::string(d.environment), value);
+             // The program may go elsewhere.
+             const bool is_file = d.name == "profile" && value != "-" && !value.empty();
+             set(std::string(d.environment), is_file ? fs::absolute(value).string() : value);
            },
            std::string(d.help))
         ->type_name(d.value.empty() ? "VALUE" : "VALUE [" + std::string(d.value) + "]");

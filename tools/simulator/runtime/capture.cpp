@@ -143,6 +143,8 @@ cudaError_t end_capture(CUstream_st& stream, cudaGraph_t* graph) {
     for (const CUstream_st* s : c->streams)
       for (const CUgraphNode_st* n : s->capture_tail)
         if (past.count(n) == 0) error = cudaErrorStreamCaptureUnjoined;
+    for (const CUgraphNode_st* n : c->destroyed_tails)
+      if (past.count(n) == 0) error = cudaErrorStreamCaptureUnjoined;
   }
   leave(*c);
   if (graph != nullptr) *graph = error == cudaSuccess ? c->graph : nullptr;
@@ -183,13 +185,15 @@ cudaError_t capture_wait(CUstream_st& stream, CUevent_st& event) {
 void forget_stream(CUstream_st& stream) {
   if (stream.capture == nullptr) return;
   Capture* c = stream.capture;
-  c->invalid = true;
   c->streams.erase(&stream);
-  if (c->origin == &stream) {
-    leave(*c);
-    if (c->own_graph) Graphs::instance().graphs.erase(c->graph);
-    captures().erase(c->id);
+  if (c->origin != &stream) {
+    // The others may go on: what this one recorded only has to be waited for by the end.
+    add_unique(c->destroyed_tails, stream.capture_tail);
+    return;
   }
+  leave(*c);
+  if (c->own_graph) Graphs::instance().graphs.erase(c->graph);
+  captures().erase(c->id);
 }
 
 }  // namespace sim::runtime

@@ -156,6 +156,7 @@ cudaError_t cudaDeviceReset() {
       device.streams.erase(s);
       delete s;
     }
+    report_leaks(device.index);
     reset_heap(device.index);
     for (const Allocation* a : Memory::instance().living())
       if (a->device == device.index && (a->kind == MemoryKind::device || (a->kind == MemoryKind::managed && a->name.empty()))) {

@@ -10,7 +10,8 @@ namespace {
 std::uint64_t count(const dim3& d) { return static_cast<std::uint64_t>(d.x) * d.y * d.z; }
 
 cudaError_t refuse(const KernelWork& work, cudaError_t error, std::string why) {
-  misuse("launch of " + work.function->name, std::move(why));
+  const Kernel* kernel = work.function->devices[this_thread().device].kernel;
+  misuse("launch of " + (kernel != nullptr ? kernel->demangled : work.function->name), std::move(why));
   return error;
 }
 

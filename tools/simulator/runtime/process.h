@@ -127,6 +127,10 @@ Device& current();  // the calling thread's device
 /// Prints `gannet-sim: …` and ends the process with code 2.
 [[noreturn]] void stop(std::string_view message);
 
+/// Memory of a device (-1: of any) that nobody freed, as findings. Variables and memory of other kinds go with their modules
+/// and contexts.
+void report_leaks(int device);
+
 /// Says once what the program did wrongly with the API; a warning, since the call also returns an error.
 void misuse(std::string_view call, std::string message);
 

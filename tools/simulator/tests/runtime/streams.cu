@@ -75,16 +75,19 @@ static void legacy() {
   cudaStream_t blocking, free_one;
   OK(cudaStreamCreate(&blocking));
   OK(cudaStreamCreateWithFlags(&free_one, cudaStreamNonBlocking));
-  enqueue(blocking, 1);
-  enqueue(nullptr, 2);
-  enqueue(blocking, 3);
-  enqueue(cudaStreamPerThread, 4);
-  enqueue(free_one, 5);
-  OK(cudaStreamSynchronize(blocking));
-  EXPECT(before(1, 2) && before(2, 3));
-  OK(cudaDeviceSynchronize());
-  EXPECT(before(2, 4));
-  EXPECT_EQ(order.size(), 5u);
+  // Often enough that an order by chance would be seen in the adversarial schedule.
+  for (int round = 0; round < 100; round += 10) {
+    enqueue(blocking, round + 1);
+    enqueue(nullptr, round + 2);
+    enqueue(blocking, round + 3);
+    enqueue(cudaStreamPerThread, round + 4);
+    enqueue(free_one, round + 5);
+    OK(cudaStreamSynchronize(blocking));
+    EXPECT(before(round + 1, round + 2) && before(round + 2, round + 3));
+    OK(cudaDeviceSynchronize());
+    EXPECT(before(round + 2, round + 4));
+  }
+  EXPECT_EQ(order.size(), 50u);
   unsigned flags = 99;
   OK(cudaStreamGetFlags(free_one, &flags));
   EXPECT_EQ(flags, unsigned{cudaStreamNonBlocking});
