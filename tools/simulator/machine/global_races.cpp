@@ -107,7 +107,7 @@ void access_word_slowly(Access& access, WordShadow& page, std::size_t n, int lan
   }
   if (is_settled(reader, access)) {
     reader = merged(reader);
-  } else if (is_settled(other, access)) {
+  } else {
     other = merged(other);
   }
   if (access.order.concurrent) std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -172,12 +172,10 @@ void access_words(Access& access, WordShadow& page, std::size_t first, std::size
     if (bad == 0) {
       for (std::size_t n = 0; n < count; ++n) reader[n] = stamp_of(n);
     } else {
-      // Read by other blocks too: they keep the first place, one of the others the second.
+      // Read by other blocks too: the first keeps its place, the last has the other.
       for (std::size_t n = 0; n < count; ++n) {
         const auto taken = static_cast<std::uint64_t>(unsettled(reader[n], floor, mine));
-        const auto both = taken & static_cast<std::uint64_t>(unsettled(other[n], floor, mine));
-        const std::uint64_t old = other[n];
-        other[n] = (old & (both | ~taken)) | (stamp_of(n) & taken & ~both);
+        other[n] = (other[n] & ~taken) | (stamp_of(n) & taken);
         reader[n] = (reader[n] & taken) | (stamp_of(n) & ~taken);
       }
     }

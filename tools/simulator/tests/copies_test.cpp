@@ -435,13 +435,21 @@ TEST_P(CopyRaces, PipelineOfTwoStages) {
   EXPECT_TRUE(findings().empty());
 }
 TEST_P(CopyRaces, NothingIsPendingInTheNextBlock) {
-  copy(copy4_, 0, 0, 4);
-  checks::end(block_.block);
-  checks::start(block_.block);
-  Op store("st.shared.b32 [%r98], %r1;");
-  store.set("%r98", lanes(0, 4));
-  store.run_in(block_);
-  EXPECT_TRUE(findings().empty());
+  for (bool with_bytes : {false, true}) {
+    copy(copy4_, 0, 0, 4);
+    copy(copy4_, 512, 0, 4, 1);
+    Op bytes("st.shared.u8 [%r98], %rs1;");  // from now on bytes are told apart
+    bytes.set("%r98", lanes(1024, 1));
+    if (with_bytes) bytes.run_in(block_);
+    run("cp.async.wait_all;", 1);
+    checks::end(block_.block);
+    checks::start(block_.block);
+    Op store("st.shared.b32 [%r98], %r1;");
+    store.set("%r98", lanes(0, 4));
+    store.run_in(block_);
+    EXPECT_TRUE(findings().empty());
+    barrier();
+  }
 }
 
 }  // namespace

@@ -141,6 +141,22 @@ TEST_P(Memcheck, SharedMemory) {
   expect("atom.shared.add.u32 %r1, [%r9], 1;", "%r9", lanes(4096, 0), 700, Fault::out_of_bounds);
 }
 
+TEST_P(Memcheck, TheEndOfMemoryMayCutAnAccess) {
+  TestBlock odd(world_, 0, 1020);
+  std::fill(odd.shared_bits.begin(), odd.shared_bits.end(), 0xff);
+  odd.give_local(28);
+  std::fill(odd.local_bits.begin(), odd.local_bits.end(), 0xff);
+  Op vector("ld.shared.v4.b32 {%r1, %r2, %r3, %r4}, [%r9];"), local("ld.local.v2.b32 {%r1, %r2}, [%r9];");
+  vector.set("%r9", 992);
+  EXPECT_EQ(vector.error_in(odd), 0);
+  vector.set("%r9", 1008);
+  EXPECT_EQ(vector.error_in(odd), 700);
+  local.set("%r9", 16);
+  EXPECT_EQ(local.error_in(odd), 0);
+  local.set("%r9", 24);
+  EXPECT_EQ(local.error_in(odd), 700);
+}
+
 TEST_P(Memcheck, LocalMemory) {
   std::fill(block_.local_bits.begin(), block_.local_bits.end(), 0xff);
   expect_silence("ld.local.b32 %r1, [%r9];", "%r9", lanes(252, 0));
