@@ -1,3 +1,5 @@
+#include <immintrin.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -120,6 +122,20 @@ void order_warps(const Warp& warp, const Instruction& in, const std::uint32_t* o
   }
 }
 
+// Are all bytes, at most 16, of the active lanes set in the bitmap? The offsets are aligned, so that they are in one word of it.
+bool are_initialized(const std::uint8_t* bits, const std::uint32_t* offset, Mask mask, unsigned bytes) {
+  const std::uint32_t first = offset[std::countr_zero(mask)];
+  alignas(64) std::uint32_t place[kLanes];
+  for (int lane = 0; lane < kLanes; ++lane) place[lane] = (mask & 1u << lane) != 0 ? offset[lane] : first;
+  __m256i missing = _mm256_setzero_si256();
+  for (int lane = 0; lane < kLanes; lane += 8) {
+    const __m256i at = _mm256_load_si256(reinterpret_cast<const __m256i*>(place + lane));
+    const __m256i word = _mm256_i32gather_epi32(reinterpret_cast<const int*>(bits), _mm256_srli_epi32(at, 5), 4);
+    missing = _mm256_or_si256(missing, _mm256_srlv_epi32(~word, _mm256_and_si256(at, _mm256_set1_epi32(31))));
+  }
+  return _mm256_testz_si256(missing, _mm256_set1_epi32(static_cast<int>((1u << bytes) - 1))) != 0;
+}
+
 // `some` of the lanes stand for all: they are at the same place.
 template <class Place>
 void check_bits(const Warp& warp, const Instruction& in, std::uint8_t* bits, Mask mask, Mask some, const Use& use, Fault fault,
@@ -156,6 +172,17 @@ void check_shared_layout(const Warp& warp, const Instruction& in, const std::uin
   if (layout == nullptr || layout->variables.size() < 2) return;
   const auto& variables = layout->variables;
   const SharedLayout::Variable* variable = nullptr;
+  // Nearly always all lanes are in one variable.
+  std::uint32_t low = offset[std::countr_zero(mask)], high = low;
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const std::uint32_t place = (mask >> lane & 1) != 0 ? offset[lane] : low;
+    low = std::min(low, place);
+    high = std::max(high, place);
+  }
+  for (const SharedLayout::Variable& v : variables) {
+    if (low < v.begin) break;
+    if (high + use.bytes <= v.end || &v == &variables.back()) return;  // the last: see below
+  }
   for (Mask rest = mask; rest != 0; rest &= rest - 1) {
     const int lane = std::countr_zero(rest);
     const std::uint32_t place = offset[lane];
@@ -203,6 +230,9 @@ void check_shared(Warp& warp, const Instruction& in, const std::uint32_t* offset
         std::memset(bits, 0xff, count / 8);
         done = true;
       }
+    }
+    if (!done && reads(use.kind) && use.bytes <= 16 && use.alignment >= use.bytes) {
+      done = are_initialized(block.shared_initialized, offset, mask, use.bytes);
     }
     if (!done) {
       const Mask some = is_write(use.kind) || !is_one_place(offset, mask) ? mask : mask & -mask;

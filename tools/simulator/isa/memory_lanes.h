@@ -36,6 +36,45 @@ inline void transpose(__m256i (&r)[4]) {
   r[3] = _mm256_unpackhi_epi64(b, d);
 }
 
+/// d[l] = what pointer[l] points to, for the active lanes. Gathered, so that who reads d next need not wait for 32 stores.
+inline void gather(Mask mask, std::uint32_t* d, const std::uint64_t* pointer) {
+  for (int first = 0; first < kLanes; first += 8) {
+#ifdef __AVX512F__
+    const auto part = static_cast<__mmask8>(mask >> first);
+    const __m512i index = _mm512_load_si512(pointer + first);
+    const __m256i old = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(d + first));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(d + first), _mm512_mask_i64gather_epi32(old, part, index, nullptr, 1));
+#else
+    const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m256i part = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(static_cast<int>(mask >> first)), bit), bit);
+    for (int half = 0; half < 2; ++half) {
+      const __m256i index = _mm256_load_si256(reinterpret_cast<const __m256i*>(pointer + first + 4 * half));
+      auto* const to = reinterpret_cast<__m128i*>(d + first + 4 * half);
+      const __m128i on = half == 0 ? _mm256_castsi256_si128(part) : _mm256_extracti128_si256(part, 1);
+      _mm_storeu_si128(to, _mm256_mask_i64gather_epi32(_mm_loadu_si128(to), static_cast<const int*>(nullptr), index, on, 1));
+    }
+#endif
+  }
+}
+inline void gather(Mask mask, std::uint64_t* d, const std::uint64_t* pointer) {
+#ifdef __AVX512F__
+  for (int first = 0; first < kLanes; first += 8) {
+    const auto part = static_cast<__mmask8>(mask >> first);
+    const __m512i index = _mm512_load_si512(pointer + first);
+    _mm512_storeu_si512(d + first, _mm512_mask_i64gather_epi64(_mm512_loadu_si512(d + first), part, index, nullptr, 1));
+  }
+#else
+  for (int first = 0; first < kLanes; first += 4) {
+    const __m256i bit = _mm256_setr_epi64x(1, 2, 4, 8);
+    const __m256i on = _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_set1_epi64x(static_cast<std::int64_t>(mask >> first)), bit), bit);
+    const __m256i index = _mm256_load_si256(reinterpret_cast<const __m256i*>(pointer + first));
+    auto* const to = reinterpret_cast<__m256i*>(d + first);
+    _mm256_storeu_si256(
+        to, _mm256_mask_i64gather_epi64(_mm256_loadu_si256(to), static_cast<const long long*>(nullptr), index, on, 1));
+  }
+#endif
+}
+
 /// Loads what the active lanes' pointers (of lane l: pointer(l)) point to.
 template <unsigned memory, unsigned reg, unsigned count, class Pointer>
 inline void load_lanes(const Warp& warp, const Instruction& in, Pointer pointer) {
@@ -57,6 +96,16 @@ inline void load_lanes(const Warp& warp, const Instruction& in, Pointer pointer)
       }
       return;
     }
+  }
+  if constexpr (memory == reg && memory >= 4) {
+    // The address may be in a register that is loaded.
+    alignas(64) std::uint64_t pointers[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) pointers[lane] = reinterpret_cast<std::uint64_t>(pointer(lane));
+    for (unsigned n = 0; n < count; ++n) {
+      gather(warp.mask, warp.at<R>(F::location(in, n)), pointers);
+      for (int lane = 0; lane < kLanes; ++lane) pointers[lane] += memory;
+    }
+    return;
   }
   auto one = [&](int lane) {
     M values[count];

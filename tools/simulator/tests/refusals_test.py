@@ -74,16 +74,22 @@ def garbled_ptx(data):
     return data[:begin] + b"\x01\x02{{{(((;;;" + data[begin + 11:]
 
 
+def container_of(data):
+    """Where the program's own container is: nvcc's start-up code has empty ones."""
+    places = [m.start() for m in re.finditer(re.escape(CONTAINER), data)]
+    return max((p for p in places if p + 16 <= len(data)), key=lambda p: struct.unpack_from("<Q", data, p + 8)[0] % (1 << 40))
+
+
 def at_container(offset, bytes_):
     def change(data):
-        at = data.index(CONTAINER) + offset
+        at = container_of(data) + offset
         return data[:at] + bytes_ + data[at + len(bytes_):]
     return change
 
 
 def at_payload(data):
     """Every byte of the compressed PTX but its first four is replaced."""
-    at = data.index(CONTAINER)
+    at = container_of(data)
     header = struct.unpack_from("<I", data, at + 16 + 4)[0]
     size = struct.unpack_from("<I", data, at + 16 + 16)[0]
     begin = at + 16 + header + 4
@@ -110,7 +116,7 @@ CHANGED = {
 }
 
 
-def judge(name, command, pattern, failures):
+def judge(name, command, pattern, failures, may_run=False):
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=120)
     said = done.stderr + done.stdout
     line = next((l for l in said.splitlines() if re.search(pattern, l)), "")
@@ -121,7 +127,7 @@ def judge(name, command, pattern, failures):
         wrong = "exit code 0"
     elif not line:
         wrong = f"no message about {pattern}: {said[-300:]!r}"
-    elif "terminate called" in said or "ran to its end" in said:
+    elif "terminate called" in said or ("ran to its end" in said and not may_run):
         wrong = said[-300:]
     print(f"{name:38}{done.returncode:5}  {wrong or line[:160]}", flush=True)
     if wrong:
@@ -182,7 +188,7 @@ def main():
             ("unknown schedule", ["--schedule", "frob", plain], r"frob"),
             ("profile that can not be written", ["--profile", folder / "none" / "profile.json", plain], r"profile\.json"),
         ]:
-            judge(what, [simulator, *command], pattern, failures)
+            judge(what, [simulator, *command], pattern, failures, may_run="profile" in what)  # it is written at the end
     print(f"{len(failures)} of {len(COMPILED) + len(CHANGED) + 12} refusals are not what they should be" if failures else
           f"{len(COMPILED) + len(CHANGED) + 12} refusals")
     return 1 if failures else 0
