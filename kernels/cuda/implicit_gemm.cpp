@@ -1,0 +1,134 @@
+// Which variant a product runs in, and its launch.
+#include "kernels/cuda/implicit_gemm.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "kernels/check.h"
+
+namespace gannet::kernels::cuda {
+namespace {
+
+struct Extents {
+  int m, n;
+};
+Extents extents_of(ProductTile tile) { return {tile == ProductTile::small ? 64 : 128, tile == ProductTile::large ? 128 : 64}; }
+
+std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+// Pieces of operands lie at multiples of what both contiguous extents can be divided by.
+ProductAccess access_of(ProductForm form, ProductMath math, const ImplicitGemm& product) {
+  int first = product.channels, second = product.channels;
+  if (form == ProductForm::dgrad) second = product.n;
+  if (form == ProductForm::wgrad) second = product.m;
+  if (form == ProductForm::transposed) first = product.m, second = product.inner;
+  const auto divisible = [&](int by) { return first % by == 0 && second % by == 0; };
+  const bool bf16 = math == ProductMath::bf16;
+  if (form != ProductForm::transposed && divisible(bf16 ? 8 : 4)) return ProductAccess::vector;
+  if (bf16 && (form == ProductForm::transposed || !divisible(2))) return ProductAccess::element;
+  return ProductAccess::word;
+}
+
+std::int64_t rows_of(ProductForm form, const ImplicitGemm& product) {
+  if (form == ProductForm::wgrad || form == ProductForm::transposed) return product.m;
+  int rows = 0;
+  for (int i = 0; i < product.classes; ++i) rows = std::max(rows, product.pixel_class[i].rows);
+  return rows;
+}
+
+std::int64_t iterations_of(ProductForm form, ProductMath math, const ImplicitGemm& product) {
+  const std::int64_t iterations = ceil_divide(product.inner, math == ProductMath::bf16 ? 32 : 16);
+  if (form != ProductForm::dgrad) return iterations;
+  std::int64_t taps = 0;
+  for (int i = 0; i < product.classes; ++i)
+    taps = std::max<std::int64_t>(taps, product.pixel_class[i].taps_h * product.pixel_class[i].taps_w);
+  return iterations * taps;
+}
+
+struct Plan {
+  ProductTile tile;
+  int splits;
+};
+
+// The tile and the number of splits that a model of the device finds fastest, in clocks of a multiprocessor.
+Plan plan(ProductForm form, ProductMath math, bool small_only, const ImplicitGemm& product, const Device& device) {
+  const double processors = std::max(1, device.multiprocessors);
+  const double products_per_clock = math == ProductMath::bf16 ? 1024 : math == ProductMath::tf32 ? 512 : 64;
+  const double depth = math == ProductMath::bf16 ? 32 : 16, bytes_per_clock = 10;
+  const double fill = 1200, second_launch = 3000;
+  const std::int64_t iterations = iterations_of(form, math, product), rows = rows_of(form, product);
+  Plan best{ProductTile::small, 1};
+  double least = std::numeric_limits<double>::infinity();
+  for (const ProductTile tile : {ProductTile::large, ProductTile::medium, ProductTile::small}) {
+    if (small_only && tile != ProductTile::small) continue;
+    if (math == ProductMath::f32 && tile == ProductTile::large) continue;
+    const Extents extents = extents_of(tile);
+    // Small warp tiles load more matrices for each product.
+    const double share_of_peak = tile == ProductTile::large ? 0.9 : tile == ProductTile::medium ? 0.8 : 0.6;
+    const auto blocks = static_cast<double>(ceil_divide(rows, extents.m) * ceil_divide(product.n, extents.n) * product.classes);
+    for (int splits = 1; splits <= 64 && (splits == 1 || iterations / splits >= 8); ++splits) {
+      const double in_turn =
+          static_cast<double>(ceil_divide(static_cast<std::int64_t>(blocks) * splits, static_cast<std::int64_t>(processors)));
+      const double alone = in_turn == 1 ? 0.7 : 1;  // a block alone can't hide its own waits
+      const double work = extents.m * extents.n * depth * static_cast<double>(ceil_divide(iterations, splits));
+      double clocks = fill + in_turn * work / (products_per_clock * share_of_peak * alone);
+      if (splits > 1)
+        clocks += second_launch + 8.0 * splits * static_cast<double>(product.elements) / (processors * bytes_per_clock);
+      if (clocks < least) least = clocks, best = {tile, splits};
+    }
+  }
+  return best;
+}
+
+class Product final : public Kernel {
+ public:
+  Product(ProductForm form, ProductMath math, const ImplicitGemm& product, OperandOrder order, const Device& device)
+      : product_(product), order_(order), stream_(device.stream) {
+    const ProductAccess access = access_of(form, math, product);
+    const Plan chosen = plan(form, math, access != ProductAccess::vector, product, device);
+    const ProductVariant variant{form, math, access, chosen.tile};
+    kernel_ = math == ProductMath::bf16   ? find_bf16_kernel(variant)
+              : math == ProductMath::tf32 ? find_tf32_kernel(variant)
+                                          : find_f32_kernel(variant);
+    if (kernel_.function == nullptr) throw RuntimeError("there is no kernel for this form of product");
+    product_.splits = chosen.splits;
+    const Extents extents = extents_of(chosen.tile);
+    grid_ =
+        dim3(static_cast<unsigned>(ceil_divide(rows_of(form, product), extents.m)),
+             static_cast<unsigned>(ceil_divide(product.n, extents.n)), static_cast<unsigned>(product.classes * chosen.splits));
+    GANNET_CHECK(grid_.y <= 65535, "[product] {} columns are more than a launch can have", product.n);
+  }
+
+  std::size_t workspace_bytes() const override {
+    return product_.splits == 1 ? 0 : sizeof(float) * static_cast<std::size_t>(product_.splits * product_.elements);
+  }
+
+  void run(const Arguments& arguments) override {
+    ImplicitGemm product = product_;
+    product.a = arguments.inputs[order_.a];
+    product.b = arguments.inputs[order_.b];
+    if (product.has_bias) product.bias = static_cast<const float*>(arguments.inputs[2]);
+    product.c = arguments.outputs[0];
+    product.partial = static_cast<float*>(arguments.workspace);
+    void* parameters[] = {&product};
+    GANNET_CUDA(cudaLaunchKernel(kernel_.function, grid_, dim3(128), parameters, static_cast<std::size_t>(kernel_.shared_bytes),
+                                 stream_));
+    if (product.splits > 1) launch_sum_of_splits(product, stream_);
+  }
+
+ private:
+  ImplicitGemm product_;
+  OperandOrder order_;
+  cudaStream_t stream_;
+  ProductKernel kernel_;
+  dim3 grid_;
+};
+
+}  // namespace
+
+std::unique_ptr<Kernel> make_product(ProductForm form, ProductMath math, const ImplicitGemm& product, OperandOrder order,
+                                     const Device& device) {
+  return std::make_unique<Product>(form, math, product, order, device);
+}
+
+}  // namespace gannet::kernels::cuda

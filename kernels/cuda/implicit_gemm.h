@@ -1,0 +1,97 @@
+// A product of matrices whose operands are read where they lie: the convolution triple and matmul are its forms.
+//
+//   form        rows m           columns n    inner index                A from         B from
+//   fprop       output pixels    filters K    (r,s,c)                    picture x      filters
+//   dgrad       pixels of x      channels C   (tap, k), tap by tap       picture y      filters
+//   wgrad       filters K        (r,s,c)      output pixels              picture y      picture x
+//   transposed  columns of a     rows of b    rows of a                  a              b
+// A matrix is a picture of 1x1 pixels, so that fprop computes a b', dgrad a b and wgrad a' b.
+//
+// dgrad with a stride: pixels with equal (h % stride, w % stride) see the same taps; each such class is a product of its own
+// without a multiplication by zero (Gannet's vocabulary: parity classes), and blockIdx.z tells which.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "kernels/activation.h"
+#include "kernels/backend.h"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/division.h"
+
+namespace gannet::kernels::cuda {
+
+enum class ProductForm : std::uint8_t { fprop, dgrad, wgrad, transposed };
+enum class ProductMath : std::uint8_t { bf16, tf32, f32 };  // tensor cores; tensor cores; fp32 on CUDA cores
+
+inline constexpr int largest_stride = 4;
+inline constexpr int largest_filter_extent = 15;  // taps inside the picture are bits: 15 of r, 15 of s
+
+// Rows of the product that see the same taps.
+struct PixelClass {
+  int rows = 0;
+  Divider pixels, line;            // of one sample; of one line of it
+  int origin_h = 0, origin_w = 0;  // of the gathered picture, that the first tap of the first row reads
+  int taps_h = 1, taps_w = 1;
+  int first_r = 0, first_s = 0;    // dgrad: the filter's element of the first tap; the next is `stride` further
+  int output_h = 0, output_w = 0;  // dgrad: the class's first pixel of x
+};
+
+struct ImplicitGemm {
+  const void *a = nullptr, *b = nullptr;
+  const float* bias = nullptr;  // of column n % columns_per_bias
+  void* c = nullptr;
+  float* partial = nullptr;      // splits > 1: (splits, elements of c)
+  int m = 0, n = 0, inner = 0;   // dgrad: inner is K
+  std::int64_t elements = 0;     // of c
+  int a_pitch = 0, b_pitch = 0;  // elements from row to row, where the operand is a matrix
+  // The gathered picture, and the filter's extents.
+  int height = 1, width = 1, channels = 0;
+  int filter_h = 1, filter_w = 1;
+  int stride = 1;
+  int output_height = 1, output_width = 1;  // dgrad: of x
+  int splits = 1;
+  Divider columns_per_bias;
+  Activation::Kind activation = Activation::Kind::none;
+  float slope = 0;
+  bool output_bf16 = false, has_bias = false;
+  int classes = 1;
+  PixelClass pixel_class[largest_stride * largest_stride];
+};
+
+// Columns and rows of a block's tile. large: 128x128, medium: 128x64, small: 64x64.
+enum class ProductTile : std::uint8_t { large, medium, small };
+// How operands are read: 16 bytes at a time, 4, or one bf16 at a time.
+enum class ProductAccess : std::uint8_t { vector, word, element };
+
+struct ProductVariant {
+  ProductForm form;
+  ProductMath math;
+  ProductAccess access;
+  ProductTile tile;
+};
+
+// The kernel of a variant, allowed the dynamic shared memory that it needs.
+struct ProductKernel {
+  const void* function = nullptr;
+  int shared_bytes = 0;
+};
+// Compiled in files of their own; null where there is no such variant.
+ProductKernel find_bf16_kernel(const ProductVariant& variant);
+ProductKernel find_tf32_kernel(const ProductVariant& variant);
+ProductKernel find_f32_kernel(const ProductVariant& variant);
+
+// Which of a kernel's inputs are A and B.
+struct OperandOrder {
+  int a = 0, b = 1;
+};
+
+// Prepares a product: the variant that reads the operands in the largest pieces that their extents allow, in tiles and with a
+// number of splits that keep the device busy. Pointers in `product` are not looked at.
+std::unique_ptr<Kernel> make_product(ProductForm form, ProductMath math, const ImplicitGemm& product, OperandOrder order,
+                                     const Device& device);
+
+// c = epilogue of the sum of product.partial, in the order of the splits.
+void launch_sum_of_splits(const ImplicitGemm& product, cudaStream_t stream);
+
+}  // namespace gannet::kernels::cuda

@@ -1,0 +1,36 @@
+// The variants that multiply fp32 on CUDA cores.
+#include "kernels/cuda/implicit_gemm.cuh"
+
+namespace gannet::kernels::cuda {
+namespace {
+
+template <ProductForm Form, int Bytes, int M, int N, int WarpM, int WarpN, int Blocks>
+using Config = ProductConfig<Form, ProductMath::f32, Bytes, M, N, WarpM, WarpN, 4, Blocks>;
+
+template <ProductForm Form>
+ProductKernel find(const ProductVariant& variant) {
+  if (variant.access == ProductAccess::word) return prepare<Config<Form, 4, 64, 64, 32, 32, 3>>();
+  if constexpr (Form != ProductForm::transposed) {
+    if (variant.tile == ProductTile::small) return prepare<Config<Form, 16, 64, 64, 32, 32, 3>>();
+    return prepare<Config<Form, 16, 128, 64, 64, 32, 2>>();
+  }
+  return {};
+}
+
+}  // namespace
+
+ProductKernel find_f32_kernel(const ProductVariant& variant) {
+  switch (variant.form) {
+    case ProductForm::fprop:
+      return find<ProductForm::fprop>(variant);
+    case ProductForm::dgrad:
+      return find<ProductForm::dgrad>(variant);
+    case ProductForm::wgrad:
+      return find<ProductForm::wgrad>(variant);
+    case ProductForm::transposed:
+      return find<ProductForm::transposed>(variant);
+  }
+  return {};
+}
+
+}  // namespace gannet::kernels::cuda

@@ -1,0 +1,331 @@
+// How a block brings the tiles of its operands to shared memory.
+//
+// An operand whose inner index is contiguous makes a tile of lines of 64 bytes ("inner-major"); the others make a tile with a
+// line for each inner index ("outer-major"). 16-byte chunks are exchanged within and between lines by exclusive or, so that
+// neither the copies nor the matrix loads have bank conflicts and nothing is padded.
+#pragma once
+
+#include "kernels/cuda/implicit_gemm.h"
+#include "kernels/cuda/tensor_core.cuh"
+
+namespace gannet::kernels::cuda {
+
+inline constexpr int product_threads = 128;
+inline constexpr int inner_bytes = 64;  // of a tile along the inner index
+inline constexpr std::uint32_t no_tap = 1u << largest_filter_extent;
+
+// Which of `taps` neighbours of a pixel lie inside [0, extent), as bits; neighbour t is at origin + t or origin - t.
+__device__ __forceinline__ std::uint32_t taps_inside(int origin, int taps, int extent, bool backwards) {
+  const int low = max(0, backwards ? origin - extent + 1 : -origin);
+  const int high = min(taps, backwards ? origin + 1 : extent - origin);
+  return low < high ? (1u << high) - (1u << low) : 0u;
+}
+__device__ __forceinline__ std::uint32_t tap_bit(int t, int u) { return 1u << t | 1u << (16 + u); }
+
+template <typename T, int Lines, int Bytes>
+struct InnerMajorTile {
+  static constexpr int bytes = Lines * inner_bytes, piece = Bytes / sizeof(T);
+  static constexpr int columns = inner_bytes / Bytes, lines_per_pass = product_threads / columns;
+  static constexpr int passes = Lines / lines_per_pass;
+  static_assert(Lines % lines_per_pass == 0);
+
+  // Lines 0, 2, 4, 6 share banks, and 1, 3, 5, 7.
+  __device__ static int swizzle(int line) { return line >> 1 & 3; }
+  __device__ static int offset(int line, int byte) {
+    return line * inner_bytes + ((byte >> 4 ^ swizzle(line)) << 4) + (byte & 15);
+  }
+
+  int line, column;  // of this thread's first piece; column in elements
+  int first;
+
+  __device__ explicit InnerMajorTile(int thread)
+      : line(thread / columns), column(thread % columns * piece), first(offset(line, thread % columns * Bytes)) {}
+  __device__ int offset_of(int pass) const {
+    if constexpr (lines_per_pass % 8 == 0) return first + pass * (lines_per_pass * inner_bytes);
+    return offset(line + pass * lines_per_pass, column * static_cast<int>(sizeof(T)));
+  }
+};
+
+template <typename T, int Columns, int Bytes>
+struct OuterMajorTile {
+  static constexpr int lines = inner_bytes / sizeof(T), line_bytes = Columns * sizeof(T), bytes = lines * line_bytes;
+  static constexpr int piece = Bytes / sizeof(T);
+  static constexpr int columns = line_bytes / Bytes, lines_per_pass = product_threads / columns,
+                       passes = lines / lines_per_pass;
+  static_assert(product_threads % columns == 0 && lines % lines_per_pass == 0);
+
+  // 16 bits: a matrix load reads 8 lines at one column. 32 bits: a warp reads 4 lines at two chunks.
+  __device__ static int swizzle(int line) { return sizeof(T) == 2 ? line & 7 : (line & 3) << 1; }
+  __device__ static int offset(int line, int byte) {
+    return line * line_bytes + ((byte >> 4 ^ swizzle(line)) << 4) + (byte & 15);
+  }
+
+  int line, column;
+
+  __device__ explicit OuterMajorTile(int thread) : line(thread / columns), column(thread % columns * piece) {}
+  __device__ int offset_of(int pass) const {
+    return offset(line + pass * lines_per_pass, column * static_cast<int>(sizeof(T)));
+  }
+};
+
+// A of fprop and dgrad: pixels of a picture with their neighbours, a line for each pixel.
+template <typename T, int Lines, int Bytes, bool Backwards>
+struct GatheredLines {
+  using Tile = InnerMajorTile<T, Lines, Bytes>;
+  static constexpr int inner = inner_bytes / sizeof(T);
+
+  Tile tile;
+  const char* pixel[Tile::passes];  // the first tap's, which may lie outside the picture
+  std::uint32_t inside[Tile::passes];
+  std::int64_t displacement = 0;  // bytes from there to the current tap and channel
+  std::uint32_t bit = 0;          // of the current tap; no_tap where there is nothing left to read
+  int channel, t, u, channels, taps_h, taps_w, width;
+
+  __device__ GatheredLines(const ImplicitGemm& product, const PixelClass& pixels, int first_line, int iteration, int thread)
+      : tile(thread), channels(product.channels), taps_h(pixels.taps_h), taps_w(pixels.taps_w), width(product.width) {
+#pragma unroll
+    for (int i = 0; i < Tile::passes; ++i) {
+      const int row = first_line + tile.line + i * Tile::lines_per_pass;
+      auto index = static_cast<std::uint32_t>(row);
+      const int sample = static_cast<int>(pixels.pixels.divide(index));
+      const int line = static_cast<int>(pixels.line.divide(index));
+      const int step = Backwards ? 1 : product.stride;
+      const int h = line * step + pixels.origin_h, w = static_cast<int>(index) * step + pixels.origin_w;
+      inside[i] = row < pixels.rows ? taps_inside(h, taps_h, product.height, Backwards) |
+                                          taps_inside(w, taps_w, product.width, Backwards) << 16
+                                    : 0u;
+      pixel[i] = static_cast<const char*>(product.a) + ((static_cast<std::int64_t>(sample) * product.height + h) * width + w) *
+                                                           channels * static_cast<std::int64_t>(sizeof(T));
+    }
+    int tap;
+    if constexpr (Backwards) {
+      const int per_tap = (channels + inner - 1) / inner;
+      tap = iteration / per_tap;
+      channel = tile.column + iteration % per_tap * inner;
+    } else {
+      tap = (tile.column + iteration * inner) / channels;
+      channel = (tile.column + iteration * inner) % channels;
+    }
+    t = tap / taps_w;
+    u = tap % taps_w;
+    locate();
+  }
+
+  __device__ void locate() {
+    const int steps = t * width + u;
+    displacement =
+        (static_cast<std::int64_t>(Backwards ? -steps : steps) * channels + channel) * static_cast<std::int64_t>(sizeof(T));
+    bit = t < taps_h && channel < channels ? tap_bit(t, u) : no_tap;
+  }
+
+  __device__ void next_tap() {
+    if (++u == taps_w) u = 0, ++t;
+  }
+
+  // fprop's inner index runs on from tap to tap; dgrad begins each tap with a new tile.
+  __device__ void advance() {
+    channel += inner;
+    if (Backwards ? channel - tile.column < channels : channel < channels) {
+      displacement += inner_bytes;
+      if (Backwards && channel >= channels) bit = no_tap;
+      return;
+    }
+    if constexpr (Backwards) {
+      channel = tile.column;
+      next_tap();
+    } else {
+      do {
+        channel -= channels;
+        next_tap();
+      } while (channel >= channels);
+    }
+    locate();
+  }
+
+  __device__ void issue(std::uint32_t shared) {
+#pragma unroll
+    for (int i = 0; i < Tile::passes; ++i) {
+      copy_to_shared<Bytes>(shared + tile.offset_of(i), pixel[i] + displacement, (inside[i] & bit) == bit);
+    }
+    advance();
+  }
+};
+
+// B of fprop: the filters; of `transposed`: a matrix (n, inner).
+template <typename T, int Lines, int Bytes>
+struct MatrixLines {
+  using Tile = InnerMajorTile<T, Lines, Bytes>;
+  static constexpr int inner = inner_bytes / sizeof(T);
+
+  Tile tile;
+  const char* from;
+  std::int64_t step;
+  int column, columns, lines_left;  // columns: the inner extent
+
+  __device__ MatrixLines(const ImplicitGemm& product, const PixelClass&, int first_line, int iteration, int thread)
+      : tile(thread),
+        step(static_cast<std::int64_t>(Tile::lines_per_pass) * product.b_pitch * static_cast<std::int64_t>(sizeof(T))),
+        column(tile.column + iteration * inner),
+        columns(product.inner),
+        lines_left(product.n - first_line - tile.line) {
+    from =
+        static_cast<const char*>(product.b) +
+        (static_cast<std::int64_t>(first_line + tile.line) * product.b_pitch + column) * static_cast<std::int64_t>(sizeof(T));
+  }
+
+  __device__ void issue(std::uint32_t shared) {
+    const int lines = column < columns ? lines_left : 0;
+#pragma unroll
+    for (int i = 0; i < Tile::passes; ++i) {
+      copy_to_shared<Bytes>(shared + tile.offset_of(i), from + i * step, i * Tile::lines_per_pass < lines);
+    }
+    from += inner_bytes;
+    column += inner;
+  }
+};
+
+// A of wgrad: the picture y; of `transposed`: a matrix (inner, m).
+template <typename T, int Columns, int Bytes>
+struct MatrixColumns {
+  using Tile = OuterMajorTile<T, Columns, Bytes>;
+
+  Tile tile;
+  const char* from;
+  std::int64_t step;
+  int lines_left;
+
+  __device__ MatrixColumns(const ImplicitGemm& product, const PixelClass&, int first_column, int iteration, int thread)
+      : tile(thread),
+        step(static_cast<std::int64_t>(Tile::lines_per_pass) * product.a_pitch * static_cast<std::int64_t>(sizeof(T))) {
+    const int line = iteration * Tile::lines + tile.line, column = first_column + tile.column;
+    lines_left = column < product.m ? product.inner - line : 0;
+    from = static_cast<const char*>(product.a) +
+           (static_cast<std::int64_t>(line) * product.a_pitch + column) * static_cast<std::int64_t>(sizeof(T));
+  }
+
+  __device__ void issue(std::uint32_t shared) {
+#pragma unroll
+    for (int i = 0; i < Tile::passes; ++i) {
+      copy_to_shared<Bytes>(shared + tile.offset_of(i), from + i * step, i * Tile::lines_per_pass < lines_left);
+    }
+    from += Tile::passes * step;
+    lines_left -= Tile::lines;
+  }
+};
+
+// B of dgrad: of each tap the matrix (k, c), which lies spread over the filters.
+template <typename T, int Columns, int Bytes>
+struct FilterColumns {
+  using Tile = OuterMajorTile<T, Columns, Bytes>;
+
+  Tile tile;
+  const char *base, *from;
+  std::int64_t step;
+  int k, filters, t, u, taps_w, first_r, first_s, filter_w, stride, channels, pitch;
+  bool inside;
+
+  __device__ FilterColumns(const ImplicitGemm& product, const PixelClass& pixels, int first_column, int iteration, int thread)
+      : tile(thread),
+        step(static_cast<std::int64_t>(Tile::lines_per_pass) * product.b_pitch * static_cast<std::int64_t>(sizeof(T))),
+        filters(product.inner),
+        taps_w(pixels.taps_w),
+        first_r(pixels.first_r),
+        first_s(pixels.first_s),
+        filter_w(product.filter_w),
+        stride(product.stride),
+        channels(product.n),
+        pitch(product.b_pitch) {
+    const int per_tap = (filters + Tile::lines - 1) / Tile::lines, tap = iteration / per_tap;
+    k = iteration % per_tap * Tile::lines + tile.line;
+    t = tap / taps_w;
+    u = tap % taps_w;
+    inside = first_column + tile.column < channels;
+    base = static_cast<const char*>(product.b) + (first_column + tile.column) * static_cast<std::int64_t>(sizeof(T));
+    locate();
+  }
+
+  __device__ void locate() {
+    const int r = first_r + t * stride, s = first_s + u * stride;
+    from = base + (static_cast<std::int64_t>(k) * pitch + (r * filter_w + s) * channels) * static_cast<std::int64_t>(sizeof(T));
+  }
+
+  __device__ void issue(std::uint32_t shared) {
+    const int lines_left = inside ? filters - k : 0;
+#pragma unroll
+    for (int i = 0; i < Tile::passes; ++i) {
+      copy_to_shared<Bytes>(shared + tile.offset_of(i), from + i * step, i * Tile::lines_per_pass < lines_left);
+    }
+    k += Tile::lines;
+    if (k - tile.line < filters) {
+      from += Tile::passes * step;
+      return;
+    }
+    k = tile.line;
+    if (++u == taps_w) u = 0, ++t;
+    locate();
+  }
+};
+
+// B of wgrad: a line for each output pixel, a column for each (r,s,c) of the neighbourhood in x. Where the pixels lie and which
+// of their neighbours exist is worked out once for 128 lines, one a thread, and kept in shared memory.
+template <typename T, int Columns, int Bytes>
+struct GatheredColumns {
+  using Tile = OuterMajorTile<T, Columns, Bytes>;
+  static constexpr int iterations_per_group = product_threads / Tile::lines;
+  struct Entry {
+    int offset;  // of the first tap, in pieces that 32 bits can count: elements
+    std::uint32_t inside;
+  };
+  static constexpr int table_bytes = 2 * product_threads * sizeof(Entry);
+
+  const ImplicitGemm& product;
+  const PixelClass& pixels;
+  Tile tile;
+  Entry* table;
+  const char* base;
+  std::uint32_t bit = no_tap;
+  int next_line, count = 0;  // next_line: of the next group of the table
+
+  __device__ GatheredColumns(const ImplicitGemm& given, const PixelClass& rows, int first_column, int iteration, int thread,
+                             char* shared)
+      : product(given), pixels(rows), tile(thread), table(reinterpret_cast<Entry*>(shared)) {
+    const int column = first_column + tile.column, tap = column / product.channels, channel = column % product.channels;
+    const int r = tap / product.filter_w, s = tap % product.filter_w;
+    if (column < product.n) bit = tap_bit(r, s);
+    base = static_cast<const char*>(product.b) +
+           ((static_cast<std::int64_t>(r) * product.width + s) * product.channels + channel) *
+               static_cast<std::int64_t>(sizeof(T));
+    next_line = iteration * Tile::lines + thread;
+    fill(0);
+    fill(1);
+  }
+
+  __device__ void fill(int half) {
+    auto index = static_cast<std::uint32_t>(next_line);
+    const int sample = static_cast<int>(pixels.pixels.divide(index)), p = static_cast<int>(pixels.line.divide(index));
+    const int h = p * product.stride + pixels.origin_h, w = static_cast<int>(index) * product.stride + pixels.origin_w;
+    Entry entry;
+    entry.offset = ((sample * product.height + h) * product.width + w) * product.channels;
+    entry.inside = next_line < product.inner ? taps_inside(h, product.filter_h, product.height, false) |
+                                                   taps_inside(w, product.filter_w, product.width, false) << 16
+                                             : 0u;
+    table[half * product_threads + threadIdx.x] = entry;
+    next_line += product_threads;
+  }
+
+  // Between the last read of a group and its replacement, and between that and its first read, lies a barrier of the main loop.
+  __device__ void issue(std::uint32_t shared) {
+    const int group = count / iterations_per_group, part = count % iterations_per_group;
+    if (part == 0 && group > 0) fill(group + 1 & 1);
+    const Entry* entries = table + (group & 1) * product_threads + part * Tile::lines + tile.line;
+#pragma unroll
+    for (int i = 0; i < Tile::passes; ++i) {
+      const Entry entry = entries[i * Tile::lines_per_pass];
+      copy_to_shared<Bytes>(shared + tile.offset_of(i), base + entry.offset * static_cast<std::int64_t>(sizeof(T)),
+                            (entry.inside & bit) == bit);
+    }
+    ++count;
+  }
+};
+
+}  // namespace gannet::kernels::cuda
