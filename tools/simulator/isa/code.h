@@ -113,6 +113,7 @@ struct Code {
 /// frame should stay in the cache. `Result::end` is the first free byte.
 struct RegisterPlaces {
   std::vector<Location> places;
+  std::vector<char> read;  // whether an instruction reads the register
   std::uint32_t predicate_bytes = 0;
   std::uint32_t end = 0;
 };

@@ -124,6 +124,10 @@ class FunctionDecoder final : public Decoder {
     return place_of(operand, width);
   }
 
+  bool is_read(const ptx::Operand& operand) const override {
+    return operand.kind == ptx::Operand::Kind::register_ && registers_.read[static_cast<std::size_t>(operand.reg)] != 0;
+  }
+
   Location constant(std::uint64_t bits, Width width) override {
     if (width == Width::pred) bits = bits != 0 ? kAllLanes : 0;
     const auto [place, is_new] = constants_.try_emplace({bits, width}, 0);

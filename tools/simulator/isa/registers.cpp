@@ -122,11 +122,14 @@ struct Interval {
   int reg, first, last;
 };
 
-std::vector<Interval> intervals_of(const ptx::Function& function) {
+std::vector<Interval> intervals_of(const ptx::Function& function, std::vector<char>& read) {
   std::vector<BasicBlock> blocks = basic_blocks(function);
   std::vector<Accesses> accesses;
   accesses.reserve(function.body.size());
-  for (const ptx::Instruction& in : function.body) accesses.push_back(accesses_of(in));
+  for (const ptx::Instruction& in : function.body) {
+    accesses.push_back(accesses_of(in));
+    for (int reg : accesses.back().reads) read[static_cast<std::size_t>(reg)] = 1;
+  }
   for (BasicBlock& block : blocks) {
     for (int n = block.end - 1; n >= block.begin; --n) {
       // A guarded write leaves the lanes whose guard is false as they were: the old value lives on.
@@ -192,6 +195,7 @@ std::uint32_t bytes_of(Width width) {
 RegisterPlaces place_registers(const ptx::Function& function) {
   RegisterPlaces result;
   result.places.assign(function.registers.size(), kNowhere);
+  result.read.assign(function.registers.size(), 0);
   std::uint32_t predicates = 0;
   for (std::size_t reg = 0; reg < function.registers.size(); ++reg) {
     if (width_of(function.registers[reg].type) == Width::pred) {
@@ -207,7 +211,7 @@ RegisterPlaces place_registers(const ptx::Function& function) {
   };
   std::array<std::vector<Active>, 6> active;
   std::array<std::vector<Location>, 6> free;
-  for (const Interval& interval : intervals_of(function)) {
+  for (const Interval& interval : intervals_of(function, result.read)) {
     const Width width = width_of(function.registers[interval.reg].type);
     if (width == Width::pred || width == Width::none) continue;
     auto& busy = active[static_cast<int>(width)];
