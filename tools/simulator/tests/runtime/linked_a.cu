@@ -18,8 +18,8 @@ __global__ void kernel_of_a(int* out) {
   out[0] = twice(21);
   out[1] = shared_counter + shared_constant[2];
   out[2] = local_name(both(1));
-  out[3] = word[8];
-  out[4] = word_of_b()[8];
+  out[3] = word[out[7]];
+  out[4] = word_of_b()[out[7]];
 }
 
 void launch_b(int* out);
@@ -27,6 +27,7 @@ void launch_b(int* out);
 int main() {
   int *out, host[8];
   OK(cudaMallocManaged(&out, 32));
+  out[7] = 8;
   kernel_of_a<<<1, 1>>>(out);
   launch_b(out);
   OK(cudaDeviceSynchronize());

@@ -10,6 +10,7 @@ __global__ void conversions() {
   printf("%f %.3f %e %10.2g %a\n", 3.25, 2.0 / 3.0, 12345.678, 0.00012345, 1.0);
   printf("%c%c%% %s %.3s %*d %p\n", 'o', 'k', "text", "abcdef", 6, 7, (void*)0x1234);
   printf("%d arguments\n", printf("none\n"));
+  printf("%d %f %c %s %d %lld\n", 1, 2.5, 'c', "tail", 3, 4ll);
   printf("a float %f, an int64 %lld, a char %c\n", 1.5f, (long long)1 << 40, 'z');
 }
 
