@@ -226,8 +226,9 @@ void Mesh::serve() {
       }
       if (polled.empty() || steady_clock::now() >= end) break;
     }
+    const int timeout = closed_ ? 50 : -1;
     lock.unlock();
-    poll(descriptors.data(), descriptors.size(), closed_ ? 50 : -1);
+    poll(descriptors.data(), descriptors.size(), timeout);
     lock.lock();
     std::uint64_t count = 0;
     if (descriptors[0].revents != 0 && read(wake_.get(), &count, sizeof count) < 0) count = 0;

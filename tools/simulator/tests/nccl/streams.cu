@@ -133,19 +133,25 @@ void several_streams(int ranks) {
     constexpr std::size_t kCount = 3000;
     float* a = upload(std::vector<float>(kCount, 0));
     float* b = upload(std::vector<float>(kCount, 0));
+    float* factor = upload(std::vector<float>{2});
     fill<<<blocks(kCount), 256, 0, streams[1]>>>(b, kCount, static_cast<float>(r));
     fill<<<blocks(kCount), 256, 0, streams[0]>>>(a, kCount, static_cast<float>(r));
     NCCL(ncclGroupStart());
     NCCL(ncclAllReduce(a, a, kCount, ncclFloat32, ncclSum, comm, streams[0]));
     NCCL(ncclBroadcast(b, b, kCount, ncclFloat32, ranks - 1, comm, streams[1]));
     NCCL(ncclGroupEnd());
-    // b was finished in stream 1, but the streams of a group are joined, so stream 0 may read it.
-    NCCL(ncclAllReduce(b, b, kCount, ncclFloat32, ncclSum, comm, streams[0]));
+    // The streams of a group are joined before and after it.
+    scale<<<blocks(kCount), 256, 0, streams[1]>>>(b, kCount, factor);
+    scale<<<blocks(kCount), 256, 0, streams[0]>>>(a, kCount, factor);
+    NCCL(ncclAllReduce(b, b, kCount, ncclFloat32, ncclSum, comm, streams[1]));
+    // One communication after the other, although their streams have nothing to do with each other.
+    NCCL(ncclAllReduce(a, a, kCount, ncclFloat32, ncclSum, comm, streams[0]));
     NCCL(ncclAllReduce(a, a, kCount, ncclFloat32, ncclAvg, comm, streams[1]));
     for (cudaStream_t stream : streams) OK(cudaStreamSynchronize(stream));
     const float sum = static_cast<float>(ranks * (ranks - 1) / 2);
-    EXPECT_EQ(download(a, kCount)[17], sum + static_cast<float>(ranks));
-    EXPECT_EQ(download(b, kCount)[17], static_cast<float>(ranks) * static_cast<float>(ranks - 1 + 1));
+    EXPECT_EQ(download(a, kCount)[17], static_cast<float>(ranks) * 2 * (sum + static_cast<float>(ranks)));
+    EXPECT_EQ(download(b, kCount)[17], static_cast<float>(ranks) * 2 * static_cast<float>(ranks - 1 + 1));
+    OK(cudaFree(factor));
     for (cudaStream_t stream : streams) OK(cudaStreamDestroy(stream));
     OK(cudaFree(a));
     OK(cudaFree(b));
