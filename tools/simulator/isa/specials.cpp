@@ -172,6 +172,23 @@ std::uint64_t value_of(Special special, const Warp& warp, const Block& block, co
   }
 }
 
+bool differs_by_lane(Special special) {
+  switch (special) {
+    case Special::tid_x:
+    case Special::tid_y:
+    case Special::tid_z:
+    case Special::laneid:
+    case Special::lanemask_eq:
+    case Special::lanemask_lt:
+    case Special::lanemask_le:
+    case Special::lanemask_ge:
+    case Special::lanemask_gt:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 std::pair<Special, Width> special_named(std::string_view name) {
@@ -203,11 +220,17 @@ void fill_special(const SpecialSlot& slot, const Warp& warp, const Block& block,
     *reinterpret_cast<Mask*>(place) = value_of(slot.special, warp, block, launch, 0) != 0 ? kAllLanes : 0;
     return;
   }
-  for (int lane = 0; lane < kLanes; ++lane) {
-    const std::uint64_t value = slot.addend + value_of(slot.special, warp, block, launch, lane);
-    if (slot.width == Width::b64) reinterpret_cast<std::uint64_t*>(place)[lane] = value;
-    if (slot.width == Width::b32) reinterpret_cast<std::uint32_t*>(place)[lane] = static_cast<std::uint32_t>(value);
-    if (slot.width == Width::b16) reinterpret_cast<std::uint16_t*>(place)[lane] = static_cast<std::uint16_t>(value);
+  auto fill = [&](auto value) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      if (slot.width == Width::b64) reinterpret_cast<std::uint64_t*>(place)[lane] = value(lane);
+      if (slot.width == Width::b32) reinterpret_cast<std::uint32_t*>(place)[lane] = static_cast<std::uint32_t>(value(lane));
+      if (slot.width == Width::b16) reinterpret_cast<std::uint16_t*>(place)[lane] = static_cast<std::uint16_t>(value(lane));
+    }
+  };
+  if (differs_by_lane(slot.special)) {
+    fill([&](int lane) { return slot.addend + value_of(slot.special, warp, block, launch, lane); });
+  } else {
+    fill([same = slot.addend + value_of(slot.special, warp, block, launch, 0)](int) { return same; });
   }
 }
 

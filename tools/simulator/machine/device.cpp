@@ -33,11 +33,11 @@ constexpr std::array<DeviceModel, 8> kModels = {{
 }  // namespace
 
 const DeviceModel& device_model(int architecture) {
-  std::string known;
   for (const DeviceModel& model : kModels) {
     if (model.architecture == architecture) return model;
-    known += fmt::format("{}sm_{}", known.empty() ? "" : ", ", model.architecture);
   }
+  std::string known;
+  for (const DeviceModel& model : kModels) known += fmt::format("{}sm_{}", known.empty() ? "" : ", ", model.architecture);
   throw Error("there is no device model sm_{}: known are {}", architecture, known);
 }
 
