@@ -120,6 +120,8 @@ std::unique_ptr<Kernel> make_tiled_convolution(const Convolution& given, const D
 }
 
 std::unique_ptr<Kernel> make_convolution(const Convolution& spec, const Device& device) {
+  if (can_implement_few_channels(spec)) return make_few_channels_convolution(spec, device);
+  if (can_implement_narrow_dgrad(spec)) return make_narrow_dgrad(spec, device);
   if (can_implement_tiled(spec)) return make_tiled_convolution(spec, device);
   return make_analytic_convolution(spec, device);
 }

@@ -24,7 +24,9 @@ ProductAccess access_of(ProductForm form, ProductMath math, const ImplicitGemm& 
   if (form == ProductForm::transposed) first = product.m, second = product.inner;
   const auto divisible = [&](int by) { return first % by == 0 && second % by == 0; };
   const bool bf16 = math == ProductMath::bf16;
-  if (form != ProductForm::transposed && divisible(bf16 ? 8 : 4)) return ProductAccess::vector;
+  const int piece = bf16 ? 8 : 4;
+  if (form != ProductForm::transposed && divisible(piece)) return ProductAccess::vector;
+  if (form == ProductForm::wgrad && product.m % piece == 0) return ProductAccess::mixed;
   if (bf16 && (form == ProductForm::transposed || !divisible(2))) return ProductAccess::element;
   return ProductAccess::word;
 }
@@ -128,6 +130,8 @@ class Product final : public Kernel {
 
 std::unique_ptr<Kernel> make_product(ProductForm form, ProductMath math, const ImplicitGemm& product, OperandOrder order,
                                      const Device& device) {
+  if (can_implement_thin(form, product))
+    return make_thin_product(form, math == ProductMath::bf16 ? DType::bf16 : DType::f32, product, order, device);
   return std::make_unique<Product>(form, math, product, order, device);
 }
 

@@ -3,8 +3,8 @@
 // tensor core (bf16, tf32) or the FMA pipe (f32), except where the picture is small.
 #pragma once
 
+#include "kernels/cuda/epilogue.cuh"
 #include "kernels/cuda/implicit_gemm_products.cuh"
-#include "kernels/cuda/numbers.cuh"
 
 namespace gannet::kernels::cuda {
 
@@ -27,7 +27,8 @@ struct OperandB<ProductForm::wgrad, T, N, Bytes> : GatheredColumns<T, N, Bytes> 
   using GatheredColumns<T, N, Bytes>::GatheredColumns;
 };
 
-template <ProductForm Form, ProductMath Math, int Bytes, int M, int N, int WarpM, int WarpN, int Stages, int Blocks>
+template <ProductForm Form, ProductMath Math, int BytesA, int BytesB, int M, int N, int WarpM, int WarpN, int Stages,
+          int Blocks>
 struct ProductConfig {
   using Element = std::conditional_t<Math == ProductMath::bf16, __nv_bfloat16, float>;
   static constexpr ProductForm form = Form;
@@ -36,9 +37,9 @@ struct ProductConfig {
   static constexpr bool inner_major_b = Form == ProductForm::fprop || Form == ProductForm::transposed;
   static_assert(M / WarpM * (N / WarpN) * 32 == product_threads);
 
-  using A = std::conditional_t<inner_major_a, GatheredLines<Element, M, Bytes, Form == ProductForm::dgrad>,
-                               MatrixColumns<Element, M, Bytes>>;
-  using B = OperandB<Form, Element, N, Bytes>;
+  using A = std::conditional_t<inner_major_a, GatheredLines<Element, M, BytesA, Form == ProductForm::dgrad>,
+                               MatrixColumns<Element, M, BytesA>>;
+  using B = OperandB<Form, Element, N, BytesB>;
   using Product = std::conditional_t<Math == ProductMath::f32, FloatProduct<inner_major_a, inner_major_b, M, N, WarpM, WarpN>,
                                      TensorProduct<Element, inner_major_a, inner_major_b, M, N, WarpM, WarpN>>;
 
@@ -106,7 +107,8 @@ __device__ __forceinline__ void store_tile(const ImplicitGemm& product, const Pi
     }
     if (finish) {
 #pragma unroll
-      for (int i = 0; i < piece; ++i) values[i] = activate(product.activation, product.slope, values[i] + bias[i]);
+      for (int i = 0; i < piece; ++i) values[i] += bias[i];
+      activate(product.activation, product.slope, values);
     }
     Output* to = output + output_line<Config::form>(product, pixels, first_row + row) + n;
     if (whole) {

@@ -61,8 +61,9 @@ struct ImplicitGemm {
 
 // Columns and rows of a block's tile. large: 128x128, medium: 128x64, small: 64x64.
 enum class ProductTile : std::uint8_t { large, medium, small };
-// How operands are read: 16 bytes at a time, 4, or one bf16 at a time.
-enum class ProductAccess : std::uint8_t { vector, word, element };
+// How operands are read: 16 bytes at a time, 4, or one bf16 at a time; mixed: A by 16 bytes, B by elements (wgrad of a picture
+// with few channels).
+enum class ProductAccess : std::uint8_t { vector, word, element, mixed };
 
 struct ProductVariant {
   ProductForm form;
@@ -90,6 +91,11 @@ struct OperandOrder {
 // number of splits that keep the device busy. Pointers in `product` are not looked at.
 std::unique_ptr<Kernel> make_product(ProductForm form, ProductMath math, const ImplicitGemm& product, OperandOrder order,
                                      const Device& device);
+
+// Products of matrices with a side of 4 or fewer, as make_product makes them.
+bool can_implement_thin(ProductForm form, const ImplicitGemm& product);
+std::unique_ptr<Kernel> make_thin_product(ProductForm form, DType input, const ImplicitGemm& product, OperandOrder order,
+                                          const Device& device);
 
 // c = epilogue of the sum of product.partial, in the order of the splits.
 void launch_sum_of_splits(const ImplicitGemm& product, cudaStream_t stream);

@@ -40,9 +40,14 @@ struct InnerMajorTile {
 
   __device__ explicit InnerMajorTile(int thread)
       : line(thread / columns), column(thread % columns * piece), first(offset(line, thread % columns * Bytes)) {}
-  __device__ int offset_of(int pass) const {
-    if constexpr (lines_per_pass % 8 == 0) return first + pass * (lines_per_pass * inner_bytes);
-    return offset(line + pass * lines_per_pass, column * static_cast<int>(sizeof(T)));
+  template <int Pass>
+  __device__ void copy(std::uint32_t shared, const char* from, bool valid) const {
+    if constexpr (lines_per_pass % 8 == 0) {
+      copy_to_shared<Bytes, Pass * lines_per_pass * inner_bytes>(shared + first, from, valid);
+    } else {
+      const int byte = column * static_cast<int>(sizeof(T));
+      copy_to_shared<Bytes>(shared + offset(line + Pass * lines_per_pass, byte), from, valid);
+    }
   }
 };
 
@@ -60,11 +65,19 @@ struct OuterMajorTile {
     return line * line_bytes + ((byte >> 4 ^ swizzle(line)) << 4) + (byte & 15);
   }
 
-  int line, column;
+  int line, column;  // of this thread's first piece; column in elements
+  int first;
 
-  __device__ explicit OuterMajorTile(int thread) : line(thread / columns), column(thread % columns * piece) {}
-  __device__ int offset_of(int pass) const {
-    return offset(line + pass * lines_per_pass, column * static_cast<int>(sizeof(T)));
+  __device__ explicit OuterMajorTile(int thread)
+      : line(thread / columns), column(thread % columns * piece), first(offset(line, thread % columns * Bytes)) {}
+  template <int Pass>
+  __device__ void copy(std::uint32_t shared, const char* from, bool valid) const {
+    if constexpr (lines_per_pass % (sizeof(T) == 2 ? 8 : 4) == 0) {
+      copy_to_shared<Bytes, Pass * lines_per_pass * line_bytes>(shared + first, from, valid);
+    } else {
+      const int byte = column * static_cast<int>(sizeof(T));
+      copy_to_shared<Bytes>(shared + offset(line + Pass * lines_per_pass, byte), from, valid);
+    }
   }
 };
 
@@ -143,10 +156,7 @@ struct GatheredLines {
   }
 
   __device__ void issue(std::uint32_t shared) {
-#pragma unroll
-    for (int i = 0; i < Tile::passes; ++i) {
-      copy_to_shared<Bytes>(shared + tile.offset_of(i), pixel[i] + displacement, (inside[i] & bit) == bit);
-    }
+    unrolled<Tile::passes>([&](auto i) { tile.template copy<i>(shared, pixel[i] + displacement, (inside[i] & bit) == bit); });
     advance();
   }
 };
@@ -158,27 +168,23 @@ struct MatrixLines {
   static constexpr int inner = inner_bytes / sizeof(T);
 
   Tile tile;
-  const char* from;
-  std::int64_t step;
-  int column, columns, lines_left;  // columns: the inner extent
+  const char* from;                 // of the first line
+  std::int64_t line[Tile::passes];  // bytes from there; past the last line that one again: what it gives is not stored
+  int column, columns;              // columns: the inner extent
 
   __device__ MatrixLines(const ImplicitGemm& product, const PixelClass&, int first_line, int iteration, int thread)
-      : tile(thread),
-        step(static_cast<std::int64_t>(Tile::lines_per_pass) * product.b_pitch * static_cast<std::int64_t>(sizeof(T))),
-        column(tile.column + iteration * inner),
-        columns(product.inner),
-        lines_left(product.n - first_line - tile.line) {
-    from =
-        static_cast<const char*>(product.b) +
-        (static_cast<std::int64_t>(first_line + tile.line) * product.b_pitch + column) * static_cast<std::int64_t>(sizeof(T));
+      : tile(thread), column(tile.column + iteration * inner), columns(product.inner) {
+    from = static_cast<const char*>(product.b) + column * static_cast<std::int64_t>(sizeof(T));
+#pragma unroll
+    for (int i = 0; i < Tile::passes; ++i) {
+      line[i] = static_cast<std::int64_t>(min(first_line + tile.line + i * Tile::lines_per_pass, product.n - 1)) *
+                product.b_pitch * static_cast<std::int64_t>(sizeof(T));
+    }
   }
 
   __device__ void issue(std::uint32_t shared) {
-    const int lines = column < columns ? lines_left : 0;
-#pragma unroll
-    for (int i = 0; i < Tile::passes; ++i) {
-      copy_to_shared<Bytes>(shared + tile.offset_of(i), from + i * step, i * Tile::lines_per_pass < lines);
-    }
+    const bool valid = column < columns;
+    unrolled<Tile::passes>([&](auto i) { tile.template copy<i>(shared, from + line[i], valid); });
     from += inner_bytes;
     column += inner;
   }
@@ -204,9 +210,11 @@ struct MatrixColumns {
   }
 
   __device__ void issue(std::uint32_t shared) {
-#pragma unroll
-    for (int i = 0; i < Tile::passes; ++i) {
-      copy_to_shared<Bytes>(shared + tile.offset_of(i), from + i * step, i * Tile::lines_per_pass < lines_left);
+    if (lines_left > Tile::lines - Tile::lines_per_pass) {
+      unrolled<Tile::passes>([&](auto i) { tile.template copy<i>(shared, from + i * step, true); });
+    } else {
+      unrolled<Tile::passes>(
+          [&](auto i) { tile.template copy<i>(shared, from + i * step, i * Tile::lines_per_pass < lines_left); });
     }
     from += Tile::passes * step;
     lines_left -= Tile::lines;
@@ -251,9 +259,11 @@ struct FilterColumns {
 
   __device__ void issue(std::uint32_t shared) {
     const int lines_left = inside ? filters - k : 0;
-#pragma unroll
-    for (int i = 0; i < Tile::passes; ++i) {
-      copy_to_shared<Bytes>(shared + tile.offset_of(i), from + i * step, i * Tile::lines_per_pass < lines_left);
+    if (lines_left > Tile::lines - Tile::lines_per_pass) {
+      unrolled<Tile::passes>([&](auto i) { tile.template copy<i>(shared, from + i * step, true); });
+    } else {
+      unrolled<Tile::passes>(
+          [&](auto i) { tile.template copy<i>(shared, from + i * step, i * Tile::lines_per_pass < lines_left); });
     }
     k += Tile::lines;
     if (k - tile.line < filters) {
@@ -318,12 +328,10 @@ struct GatheredColumns {
     const int group = count / iterations_per_group, part = count % iterations_per_group;
     if (part == 0 && group > 0) fill(group + 1 & 1);
     const Entry* entries = table + (group & 1) * product_threads + part * Tile::lines + tile.line;
-#pragma unroll
-    for (int i = 0; i < Tile::passes; ++i) {
+    unrolled<Tile::passes>([&](auto i) {
       const Entry entry = entries[i * Tile::lines_per_pass];
-      copy_to_shared<Bytes>(shared + tile.offset_of(i), base + entry.offset * static_cast<std::int64_t>(sizeof(T)),
-                            (entry.inside & bit) == bit);
-    }
+      tile.template copy<i>(shared, base + entry.offset * static_cast<std::int64_t>(sizeof(T)), (entry.inside & bit) == bit);
+    });
     ++count;
   }
 };

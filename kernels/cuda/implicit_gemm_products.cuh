@@ -58,43 +58,41 @@ struct TensorProduct {
     }
   }
 
-  __device__ void load_a(std::uint32_t (&values)[a_parts][4], std::uint32_t shared, int step) const {
-#pragma unroll
-    for (int part = 0; part < a_parts; ++part) {
+  template <int Step>
+  __device__ void load_a(std::uint32_t (&values)[a_parts][4], std::uint32_t shared) const {
+    unrolled<a_parts>([&](auto part) {
       if constexpr (InnerMajorA) {
-        load_matrices(values[part], shared + a_offset[step] + part * 16 * inner_bytes);
+        load_matrices<part * 16 * inner_bytes>(values[part], shared + a_offset[Step]);
       } else {
-        constexpr int line_bytes = OuterMajorTile<T, BM, 16>::line_bytes;
-        const std::uint32_t lines = shared + step * depth * line_bytes;
+        constexpr int line_bytes = OuterMajorTile<T, BM, 16>::line_bytes, lines = Step * depth * line_bytes;
         if constexpr (narrow) {
-          load_transposed_matrices(values[part], lines + a_offset[part]);
+          load_transposed_matrices<lines>(values[part], shared + a_offset[part]);
         } else {
-#pragma unroll
-          for (int i = 0; i < 4; ++i)
-            values[part][i] = load_shared_word(lines + a_offset[part * 2 + i % 2] + i / 2 * 4 * line_bytes);
+          unrolled<4>([&](auto i) {
+            values[part][i] = load_shared_word<lines + i / 2 * 4 * line_bytes>(shared + a_offset[part * 2 + i % 2]);
+          });
         }
       }
-    }
+    });
   }
 
   // Of each part: inner indices 0..7 and 8..15 (0..3 and 4..7) of 8 columns, then of the next 8.
-  __device__ void load_b(std::uint32_t (&values)[b_parts][4], std::uint32_t shared, int step) const {
-#pragma unroll
-    for (int part = 0; part < b_parts; ++part) {
+  template <int Step>
+  __device__ void load_b(std::uint32_t (&values)[b_parts][4], std::uint32_t shared) const {
+    unrolled<b_parts>([&](auto part) {
       if constexpr (InnerMajorB) {
-        load_matrices(values[part], shared + b_offset[step] + part * 16 * inner_bytes);
+        load_matrices<part * 16 * inner_bytes>(values[part], shared + b_offset[Step]);
       } else {
-        constexpr int line_bytes = OuterMajorTile<T, BN, 16>::line_bytes;
-        const std::uint32_t lines = shared + step * depth * line_bytes;
+        constexpr int line_bytes = OuterMajorTile<T, BN, 16>::line_bytes, lines = Step * depth * line_bytes;
         if constexpr (narrow) {
-          load_transposed_matrices(values[part], lines + b_offset[part]);
+          load_transposed_matrices<lines>(values[part], shared + b_offset[part]);
         } else {
-#pragma unroll
-          for (int i = 0; i < 4; ++i)
-            values[part][i] = load_shared_word(lines + b_offset[part * 2 + i / 2] + i % 2 * 4 * line_bytes);
+          unrolled<4>([&](auto i) {
+            values[part][i] = load_shared_word<lines + i % 2 * 4 * line_bytes>(shared + b_offset[part * 2 + i / 2]);
+          });
         }
       }
-    }
+    });
   }
 
   template <int Count>
@@ -108,11 +106,10 @@ struct TensorProduct {
   }
 
   __device__ void multiply(std::uint32_t a_tile, std::uint32_t b_tile) {
-#pragma unroll
-    for (int step = 0; step < steps; ++step) {
+    unrolled<steps>([&](auto step) {
       std::uint32_t a[a_parts][4], b[b_parts][4];
-      load_a(a, a_tile, step);
-      load_b(b, b_tile, step);
+      load_a<step>(a, a_tile);
+      load_b<step>(b, b_tile);
       round(a);
       round(b);
 #pragma unroll
@@ -127,7 +124,7 @@ struct TensorProduct {
             multiply_tf32(sums[i][2 * j + 1], a[i], b[j][2], b[j][3]);
           }
         }
-    }
+    });
   }
 
   __device__ void stage(float* result) const {

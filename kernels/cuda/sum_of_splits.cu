@@ -1,7 +1,7 @@
 // The second pass of a product that was split along its inner index: sums what the splits left, always in the same order, and
 // applies the epilogue. Reads each partial product once; limited by memory.
+#include "kernels/cuda/epilogue.cuh"
 #include "kernels/cuda/implicit_gemm.h"
-#include "kernels/cuda/numbers.cuh"
 
 namespace gannet::kernels::cuda {
 namespace {
@@ -27,8 +27,8 @@ __global__ void __launch_bounds__(threads) sum_of_splits(const __grid_constant__
       product.columns_per_bias.divide(column);
       sums[i] += __ldg(product.bias + column);
     }
-    sums[i] = activate(product.activation, product.slope, sums[i]);
   }
+  activate(product.activation, product.slope, sums);
   store(static_cast<Output*>(product.c) + first, sums);
 }
 

@@ -4,6 +4,8 @@
 #include <cuda_bf16.h>
 
 #include <cstdint>
+#include <type_traits>
+#include <utility>
 
 namespace gannet::kernels::cuda {
 
@@ -11,18 +13,28 @@ __device__ __forceinline__ std::uint32_t shared_address(const void* pointer) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
-// Copies `Bytes` (16, 4 or 2) to shared memory, or zeros where not `valid`; then `from` is not read. 16 and 4 are
-// asynchronous. 16 bytes bypass L1: what is read again is read from shared memory.
-template <int Bytes>
+// Calls function(std::integral_constant<int, i>) for i = 0 … Count - 1, so that i can be part of an instruction.
+template <int Count, typename Function>
+__device__ __forceinline__ void unrolled(Function function) {
+  [&]<int... I>(std::integer_sequence<int, I...>) { (function(std::integral_constant<int, I>()), ...); }
+  (std::make_integer_sequence<int, Count>());
+}
+
+// Copies `Bytes` (16, 4 or 2) to shared memory at to + Offset, or zeros where not
+// `valid`; then `from` is not read. 16 and 4 are asynchronous. 16 bytes bypass L1: what is read again is read from shared
+// memory.
+template <int Bytes, int Offset = 0>
 __device__ __forceinline__ void copy_to_shared(std::uint32_t to, const void* from, bool valid) {
   if constexpr (Bytes == 16) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0) : "memory");
+    asm volatile("cp.async.cg.shared.global [%0 + %3], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0), "n"(Offset)
+                 : "memory");
   } else if constexpr (Bytes == 4) {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(valid ? 4 : 0) : "memory");
+    asm volatile("cp.async.ca.shared.global [%0 + %3], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(valid ? 4 : 0), "n"(Offset)
+                 : "memory");
   } else {
     static_assert(Bytes == 2);
     const std::uint16_t value = valid ? __ldg(static_cast<const std::uint16_t*>(from)) : std::uint16_t{0};
-    asm volatile("st.shared.u16 [%0], %1;" ::"r"(to), "h"(value) : "memory");
+    asm volatile("st.shared.u16 [%0 + %2], %1;" ::"r"(to), "h"(value), "n"(Offset) : "memory");
   }
 }
 
@@ -34,26 +46,29 @@ __device__ __forceinline__ void wait_for_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
 }
 
-// Four 8x8 matrices of 16-bit elements (or 8x4 of 32 bits): lane l gives the address of row l % 8 of matrix l / 8 and gets
-// from row l / 4 of each the 4 bytes at 4 * (l % 4).
+// Four 8x8 matrices of 16-bit elements (or 8x4 of 32 bits) at address + Offset: lane l gives the address of row l % 8 of matrix
+// l / 8 and gets from row l / 4 of each the 4 bytes at 4 * (l % 4).
+template <int Offset = 0>
 __device__ __forceinline__ void load_matrices(std::uint32_t (&values)[4], std::uint32_t address) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4 + %5];"
                : "=r"(values[0]), "=r"(values[1]), "=r"(values[2]), "=r"(values[3])
-               : "r"(address)
+               : "r"(address), "n"(Offset)
                : "memory");
 }
 
 // The same, transposed: lane l gets of each matrix column l / 4 of the rows 2 * (l % 4) and the next.
+template <int Offset = 0>
 __device__ __forceinline__ void load_transposed_matrices(std::uint32_t (&values)[4], std::uint32_t address) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4 + %5];"
                : "=r"(values[0]), "=r"(values[1]), "=r"(values[2]), "=r"(values[3])
-               : "r"(address)
+               : "r"(address), "n"(Offset)
                : "memory");
 }
 
+template <int Offset>
 __device__ __forceinline__ std::uint32_t load_shared_word(std::uint32_t address) {
   std::uint32_t value;
-  asm volatile("ld.shared.b32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
+  asm volatile("ld.shared.b32 %0, [%1 + %2];" : "=r"(value) : "r"(address), "n"(Offset) : "memory");
   return value;
 }
 

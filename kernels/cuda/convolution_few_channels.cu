@@ -1,0 +1,245 @@
+// fprop of pictures with few channels (the first layer of a discriminator: 3 x 4 x 4 products an output) in bf16.
+//
+// A block brings the part of the picture that 4x32 output pixels see to shared memory once, while it computes the last one.
+// Each tensor-core fragment of A is gathered from there, so that the inner index (r,s,c) is as long as the filter, without
+// padding of the channels; fragments of B (the filters) stay in registers for all the block's pixels. The columns of B are
+// permuted so that a thread ends with 8 neighbouring filters of a pixel: 16-byte stores, whole sectors, straight from
+// registers. Limited by the bytes of y.
+#include <algorithm>
+
+#include "kernels/cuda/convolution.h"
+#include "kernels/cuda/division.h"
+#include "kernels/cuda/epilogue.cuh"
+#include "kernels/cuda/tensor_core.cuh"
+
+namespace gannet::kernels::cuda {
+namespace {
+
+constexpr int threads = 128, lines = 4, line_pixels = 32, filters = 64;
+constexpr int most_steps = 4;           // of 16 inner indices
+constexpr int patch_bytes = 24 * 1024;  // two of them fit where no more is asked for
+
+struct Problem {
+  const __nv_bfloat16 *x, *w;
+  const float* bias;
+  void* y;
+  int height, width, channels, filters, filter_h, filter_w, output_height, output_width, stride, pad;
+  int patch_lines, patch_line;   // the latter in elements, even
+  Divider patch, taps_w, depth;  // patch: words of a line
+  Divider tiles_w, tiles_h;
+  int tiles;
+  Activation::Kind activation;
+  float slope;
+};
+
+__device__ std::uint32_t pair(const char* shared, int first, int second) {
+  const auto low = *reinterpret_cast<const std::uint16_t*>(shared + first);
+  const auto high = *reinterpret_cast<const std::uint16_t*>(shared + second);
+  return low | static_cast<std::uint32_t>(high) << 16;
+}
+
+struct Tile {
+  int n, p, q;  // the sample and its first output pixel
+};
+__device__ Tile tile_of(const Problem& g, int index) {
+  auto q = static_cast<std::uint32_t>(index);
+  auto p = g.tiles_w.divide(q);
+  const auto n = static_cast<int>(g.tiles_h.divide(p));
+  return {n, static_cast<int>(p) * lines, static_cast<int>(q) * line_pixels};
+}
+
+// Elements of a line of x before the first that a tile sees: words begin at the even one.
+__device__ int first_element(const Problem& g, const Tile& tile) { return (tile.q * g.stride - g.pad) * g.channels; }
+
+// What a tile sees, as words of two elements; zeros outside the picture.
+__device__ void bring_patch(const Problem& g, std::uint32_t shared, const Tile& tile) {
+  const int line_elements = g.width * g.channels, first = first_element(g, tile) & ~1;
+  for (int word = static_cast<int>(threadIdx.x); word < g.patch_lines * (g.patch_line / 2); word += threads) {
+    auto column = static_cast<std::uint32_t>(word);
+    const int h = tile.p * g.stride - g.pad + static_cast<int>(g.patch.divide(column));
+    const int element = first + static_cast<int>(column) * 2;
+    const bool inside = h >= 0 && h < g.height && element >= 0 && element < line_elements;
+    copy_to_shared<4>(shared + word * 4, g.x + static_cast<std::int64_t>(tile.n * g.height + h) * line_elements + element,
+                      inside);
+  }
+}
+
+// 16 pixels of a line, all 64 filters.
+template <int Steps, typename Output>
+__device__ __forceinline__ void convolve_pixels(const Problem& g, const char* patch, const int (&offset)[Steps][4],
+                                                const std::uint32_t (&b)[Steps][8][2], const Tile& tile, int p, int q0,
+                                                int k0) {
+  const int lane = static_cast<int>(threadIdx.x) % 32, q = q0 + lane / 4;
+  const char* pixel = patch + 2 * ((p - tile.p) * g.stride * g.patch_line + (q - tile.q) * g.stride * g.channels);
+  const char* next = pixel + 2 * 8 * g.stride * g.channels;
+  float sums[8][4] = {};
+#pragma unroll
+  for (int step = 0; step < Steps; ++step) {
+    const std::uint32_t a[4] = {pair(pixel, offset[step][0], offset[step][1]), pair(next, offset[step][0], offset[step][1]),
+                                pair(pixel, offset[step][2], offset[step][3]), pair(next, offset[step][2], offset[step][3])};
+#pragma unroll
+    for (int j = 0; j < 8; ++j) multiply_bf16(sums[j], a, b[step][j][0], b[step][j][1]);
+  }
+#pragma unroll
+  for (int part = 0; part < 2; ++part) {
+    const int k = k0 + part * 32 + lane % 4 * 8;
+    if (k >= g.filters) continue;  // 8 divides the number of filters
+#pragma unroll
+    for (int side = 0; side < 2; ++side) {
+      if (q + side * 8 >= g.output_width) continue;
+      float values[8];
+#pragma unroll
+      for (int i = 0; i < 8; ++i) values[i] = sums[part * 4 + i / 2][side * 2 + i % 2];
+      if (g.bias != nullptr) {
+#pragma unroll
+        for (int i = 0; i < 8; ++i) values[i] += __ldg(g.bias + k + i);
+      }
+      activate(g.activation, g.slope, values);
+      store(static_cast<Output*>(g.y) +
+                (static_cast<std::int64_t>(tile.n * g.output_height + p) * g.output_width + q + side * 8) * g.filters + k,
+            values);
+    }
+  }
+}
+
+template <int Steps, typename Output>
+__global__ void __launch_bounds__(threads, 3) convolve_few_channels(const __grid_constant__ Problem g) {
+  extern __shared__ __align__(16) char shared[];
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, row = lane / 4, quad = lane % 4;
+  const int k0 = static_cast<int>(blockIdx.y) * filters, stride = static_cast<int>(gridDim.x);
+  const int patch_size = g.patch_lines * g.patch_line * 2;
+  const std::uint32_t address = shared_address(shared);
+  int index = static_cast<int>(blockIdx.x);
+  bring_patch(g, address, tile_of(g, index));
+  commit_copies();
+
+  const int depth = g.filter_h * g.filter_w * g.channels;
+  std::uint32_t b[Steps][8][2];
+#pragma unroll
+  for (int j = 0; j < 8; ++j) {
+    const int k = k0 + j / 4 * 32 + row / 2 * 8 + j % 4 * 2 + row % 2;
+#pragma unroll
+    for (int step = 0; step < Steps; ++step)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int i = step * 16 + half * 8 + quad * 2;
+        const auto* from = reinterpret_cast<const std::uint16_t*>(g.w) + static_cast<std::int64_t>(k) * depth + i;
+        const std::uint32_t low = k < g.filters && i < depth ? __ldg(from) : 0u;
+        const std::uint32_t high = k < g.filters && i + 1 < depth ? __ldg(from + 1) : 0u;
+        b[step][j][half] = low | high << 16;
+      }
+  }
+  // Bytes from a pixel's first neighbour to the elements of A's columns; past the end any element does: b is 0 there.
+  int offset[Steps][4];
+#pragma unroll
+  for (int step = 0; step < Steps; ++step)
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      auto c = static_cast<std::uint32_t>(min(step * 16 + i / 2 * 8 + quad * 2 + i % 2, depth - 1));
+      auto s = g.depth.divide(c);
+      const auto r = g.taps_w.divide(s);
+      offset[step][i] = 2 * (static_cast<int>(r) * g.patch_line + static_cast<int>(s) * g.channels + static_cast<int>(c));
+    }
+
+  for (int half = 0; index < g.tiles; index += stride, half ^= 1) {
+    if (index + stride < g.tiles) bring_patch(g, address + (half ^ 1) * patch_size, tile_of(g, index + stride));
+    commit_copies();
+    wait_for_copies<1>();
+    __syncthreads();
+    const Tile tile = tile_of(g, index);
+    const int p = tile.p + thread / 32;
+    const char* patch = shared + half * patch_size + 2 * (first_element(g, tile) & 1);
+    if (p < g.output_height) {
+#pragma unroll 1
+      for (int q = 0; q < line_pixels; q += 16) convolve_pixels<Steps, Output>(g, patch, offset, b, tile, p, tile.q + q, k0);
+    }
+    __syncthreads();  // before the other half is filled again
+  }
+}
+
+using Function = void (*)(Problem);
+
+template <typename Output>
+Function find(int steps) {
+  constexpr Function functions[most_steps] = {convolve_few_channels<1, Output>, convolve_few_channels<2, Output>,
+                                              convolve_few_channels<3, Output>, convolve_few_channels<4, Output>};
+  return functions[steps - 1];
+}
+
+int extent(const TensorDesc& desc, int axis) { return static_cast<int>(desc.shape[axis]); }
+int depth_of(const Convolution& spec) { return extent(spec.w, 1) * extent(spec.w, 2) * extent(spec.w, 3); }
+int patch_lines(const Convolution& spec) { return (lines - 1) * spec.stride + extent(spec.w, 1); }
+// Elements; one before and one behind to begin and end with a word.
+int patch_line(const Convolution& spec) {
+  return (((line_pixels - 1) * spec.stride + extent(spec.w, 2)) * extent(spec.x, 3) + 2) / 2 * 2;
+}
+
+class FewChannelsFprop final : public Kernel {
+ public:
+  FewChannelsFprop(const Convolution& spec, const Device& device) : bias_(spec.bias), stream_(device.stream) {
+    const int p = extent(spec.y, 1), q = extent(spec.y, 2);
+    const int tiles_h = (p + lines - 1) / lines, tiles_w = (q + line_pixels - 1) / line_pixels;
+    const auto divider = [](int by) { return Divider(static_cast<std::uint32_t>(by)); };
+    problem_ = {.x = nullptr,
+                .w = nullptr,
+                .bias = nullptr,
+                .y = nullptr,
+                .height = extent(spec.x, 1),
+                .width = extent(spec.x, 2),
+                .channels = extent(spec.x, 3),
+                .filters = extent(spec.w, 0),
+                .filter_h = extent(spec.w, 1),
+                .filter_w = extent(spec.w, 2),
+                .output_height = p,
+                .output_width = q,
+                .stride = spec.stride,
+                .pad = spec.pad,
+                .patch_lines = patch_lines(spec),
+                .patch_line = patch_line(spec),
+                .patch = divider(patch_line(spec) / 2),
+                .taps_w = divider(extent(spec.w, 2)),
+                .depth = divider(extent(spec.x, 3)),
+                .tiles_w = divider(tiles_w),
+                .tiles_h = divider(tiles_h),
+                .tiles = extent(spec.x, 0) * tiles_h * tiles_w,
+                .activation = spec.activation.kind,
+                .slope = spec.activation.slope};
+    const int steps = (depth_of(spec) + 15) / 16;
+    function_ = spec.y.type == DType::bf16 ? find<__nv_bfloat16>(steps) : find<float>(steps);
+    shared_bytes_ = static_cast<unsigned>(patch_lines(spec) * patch_line(spec) * 2 * 2);
+    grid_ = dim3(static_cast<unsigned>(std::min(problem_.tiles, 3 * std::max(1, device.multiprocessors))),
+                 static_cast<unsigned>((problem_.filters + filters - 1) / filters));
+  }
+
+  void run(const Arguments& arguments) override {
+    Problem problem = problem_;
+    problem.x = static_cast<const __nv_bfloat16*>(arguments.inputs[0]);
+    problem.w = static_cast<const __nv_bfloat16*>(arguments.inputs[1]);
+    if (bias_) problem.bias = static_cast<const float*>(arguments.inputs[2]);
+    problem.y = arguments.outputs[0];
+    function_<<<grid_, threads, shared_bytes_, stream_>>>(problem);
+    GANNET_CUDA(cudaGetLastError());
+  }
+
+ private:
+  Problem problem_{};
+  bool bias_;
+  cudaStream_t stream_;
+  Function function_ = nullptr;
+  unsigned shared_bytes_ = 0;
+  dim3 grid_;
+};
+
+}  // namespace
+
+bool can_implement_few_channels(const Convolution& spec) {
+  return spec.kind == ConvolutionKind::fprop && spec.x.type == DType::bf16 && extent(spec.x, 3) <= 4 &&
+         depth_of(spec) <= most_steps * 16 && extent(spec.w, 0) % 8 == 0 && extent(spec.x, 2) * extent(spec.x, 3) % 2 == 0 &&
+         patch_lines(spec) * patch_line(spec) * 2 <= patch_bytes;
+}
+
+std::unique_ptr<Kernel> make_few_channels_convolution(const Convolution& spec, const Device& device) {
+  return std::make_unique<FewChannelsFprop>(spec, device);
+}
+
+}  // namespace gannet::kernels::cuda
