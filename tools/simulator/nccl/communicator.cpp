@@ -2,10 +2,14 @@
 
 #include <cuda_runtime_api.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 #include <unordered_map>
+
+#include "machine/options.h"
 
 namespace sim::nccl {
 namespace {
@@ -20,6 +24,32 @@ struct Communicators {
 Communicators& communicators() {
   static Communicators* instance = new Communicators;
   return *instance;
+}
+
+// A program may end while a rank waits for one that never comes. What it has begun is given a time, then ended: the exit of a
+// process with a GPU does not wait for anything.
+void begin_exit() {
+  std::thread([seconds = options().deadlock] {
+    std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+    for (;;) {
+      std::vector<std::shared_ptr<Mesh>> meshes;
+      {
+        const std::lock_guard lock(communicators().mutex);
+        for (const auto& [handle, comm] : communicators().alive) {
+          const std::lock_guard state(comm->mutex);
+          if (comm->mesh) meshes.push_back(comm->mesh);
+        }
+      }
+      for (const std::shared_ptr<Mesh>& mesh : meshes) mesh->interrupt();
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+  }).detach();
+}
+
+[[gnu::constructor]] void watch_exit() {
+  std::atexit([] {
+    if (!communicators().alive.empty()) begin_exit();
+  });
 }
 
 bool warns() {

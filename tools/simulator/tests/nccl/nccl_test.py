@@ -62,6 +62,8 @@ FAULTS = {
     "peer dies": (0, [r"rank 0 of 2 waits for rank 1, which can not be reached any more: its process has ended"],
                   [rf"rank 0: cudaErrorUnknown, {REMOTE}"]),
     "peer dies, abort": (0, [r"rank 0 of 2 waits for rank 1"], [rf"rank 0: cudaSuccess, {REMOTE}"]),
+    # A communication that can not end does not keep the process from ending.
+    "exit": (5, [rf"rank 0 of 2 has waited 1 s in {ALL_REDUCE}"], [r"^leaving$"]),
     "graph after destroy": (3, [r"the communicator was destroyed before the communication was done"], [r"^cudaErrorUnknown$"]),
     "too long": (3, [r"========= memcheck: out-of-bounds access: read of 16388 bytes"], [r"rank 0: cudaErrorIllegalAddress"]),
     "host memory": (3, [r"========= memcheck: .*: read of 64 bytes"], [r"rank 0: cudaErrorIllegalAddress"]),
