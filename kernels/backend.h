@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <variant>
@@ -40,6 +41,13 @@ class Kernel {
   virtual void run(const Arguments& arguments) = 0;
 };
 
+// Kernel runs taken down once, to be started together with one call.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  virtual void launch() = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -60,6 +68,10 @@ class Backend {
   virtual void upload(void* device, const void* host, std::size_t bytes) = 0;
   virtual void download(void* host, const void* device, std::size_t bytes) = 0;
   virtual void synchronize() = 0;
+
+  // Takes down the kernels that `run` runs, without running them. Null where that saves nothing: the caller runs them one by
+  // one.
+  virtual std::unique_ptr<Recording> record(const std::function<void()>& /*run*/) { return nullptr; }
 };
 
 // threads: 0 is all that the process may use. The process-wide OpenMP pool is what runs them.

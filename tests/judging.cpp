@@ -4,9 +4,6 @@
 
 #include <map>
 
-#include "kernels/backend.h"
-#include "kernels/check.h"
-
 namespace gannet::tests {
 namespace {
 
@@ -27,16 +24,6 @@ void CaseCount::TearDown() {
     total += count;
   }
   fmt::print("cases: {}{} in all\n", line, total);
-}
-
-int run_with_cpu_backend() {
-  try {
-    fmt::print("{}\n", kernels::make_cpu_backend(2)->name());
-  } catch (const InputError& error) {
-    fmt::print("skipped: {}\n", error.what());
-    return 77;
-  }
-  return RUN_ALL_TESTS();
 }
 
 }  // namespace gannet::tests

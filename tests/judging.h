@@ -1,4 +1,4 @@
-// What the programs that judge the CPU backend share: how many cases of each family a test has run, printed at its end.
+// What the programs that judge a backend share: how many cases of each family a test has run, printed at its end.
 #pragma once
 
 #include <string>

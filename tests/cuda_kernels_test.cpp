@@ -1,0 +1,98 @@
+// Judges the CUDA backend by the reference backend on the table of cases, in plain layouts; on a device or under gannet-sim.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <memory>
+
+#include "kernels/check.h"
+#include "kernels/cuda/backend.h"
+#include "tests/judging.h"
+#include "tests/kernel_judging.h"
+
+namespace gannet::tests {
+namespace {
+
+using namespace kernels;
+
+std::vector<Case> in_plain_layouts(std::vector<Case> cases) {
+  for (Case& test : cases) test.spec = with_plain_layouts(test.spec);
+  return cases;
+}
+
+void judge_cuda(const std::vector<Case>& cases) { judge(*make_cuda_backend(), in_plain_layouts(cases)); }
+
+// Products of fp32 that may run on tensor cores with 10-bit mantissas; small integers stay exact.
+void judge_tf32(std::vector<Case> cases) {
+  for (Case& test : cases) test.tolerance = test.tolerance == 0 ? 0 : 2e-3;
+  CudaOptions options;
+  options.tf32 = true;
+  judge(*make_cuda_backend(options), in_plain_layouts(cases));
+}
+
+TEST(Cuda, Convolution) { judge_cuda(convolution_cases()); }
+TEST(Cuda, ConvolutionTf32) { judge_tf32(convolution_cases()); }
+TEST(Cuda, Matmul) { judge_cuda(matmul_cases()); }
+TEST(Cuda, MatmulTf32) { judge_tf32(matmul_cases()); }
+TEST(Cuda, Pointwise) { judge_cuda(pointwise_cases()); }
+TEST(Cuda, Reduction) { judge_cuda(reduction_cases()); }
+TEST(Cuda, BatchNorm) { judge_cuda(batch_norm_cases()); }
+TEST(Cuda, SigmoidBce) { judge_cuda(sigmoid_bce_cases()); }
+TEST(Cuda, Optimizer) { judge_cuda(optimizer_cases()); }
+TEST(Cuda, Random) { judge_cuda(random_cases()); }
+TEST(Cuda, Copy) { judge_cuda(copy_cases()); }
+TEST(Cuda, Concatenate) { judge_cuda(concatenate_cases()); }
+
+TEST(Cuda, Adjoints) { judge_adjoints(*make_cuda_backend(), in_plain_layouts(convolution_cases())); }
+TEST(Cuda, Refusals) { judge_refusals(*make_cuda_backend()); }
+
+TEST(Cuda, RefusesLayoutsOfTheCpu) {
+  Pointwise spec;
+  spec.shape = {1, 2, 2, 8}, spec.layout = Layout::blocked8;
+  spec.inputs = spec.outputs = {{DType::f32, spec.shape, spec.layout}};
+  spec.results = {0};
+  EXPECT_THROW(make_cuda_backend()->create(spec), InputError);
+}
+
+// What was taken down is run by each launch, on what memory holds then, and not before.
+TEST(Cuda, Records) {
+  const std::unique_ptr<Backend> backend = make_cuda_backend();
+  Pointwise spec;
+  spec.shape = {1000};
+  spec.inputs = spec.outputs = {{DType::f32, spec.shape, Layout::plain}};
+  spec.instructions = {{PointwiseOp::affine, 0, 0, 2, 1}};
+  spec.results = {1};
+  const std::unique_ptr<Kernel> kernel = backend->create(spec);
+  auto* memory = static_cast<float*>(backend->allocate(1000 * sizeof(float)));
+  std::vector<float> values(1000, 1), result(1000);
+  backend->upload(memory, values.data(), values.size() * sizeof(float));
+  const void* inputs[] = {memory};
+  void* outputs[] = {memory};
+  const std::unique_ptr<Recording> recording = backend->record([&] {
+    for (int i = 0; i < 2; ++i) kernel->run({inputs, outputs, memory});
+  });
+  ASSERT_NE(recording, nullptr);
+  for (const float expected : {1.0f, 7.0f, 31.0f}) {  // x -> 4 x + 3
+    backend->download(result.data(), memory, result.size() * sizeof(float));
+    EXPECT_EQ(result, std::vector<float>(1000, expected));
+    recording->launch();
+  }
+  backend->synchronize();
+  EXPECT_THROW(backend->record([] { throw InputError("stop"); }), InputError);
+  backend->synchronize();
+  backend->release(memory);
+}
+
+}  // namespace
+}  // namespace gannet::tests
+
+int main(int argc, char** argv) {
+  ::testing::InitGoogleTest(&argc, argv);
+  ::testing::AddGlobalTestEnvironment(new gannet::tests::CaseCount);
+  if (const std::string reason = gannet::kernels::cuda_unavailable(); !reason.empty()) {
+    fmt::print("skipped: {}\n", reason);
+    return 77;
+  }
+  fmt::print("{}\n", gannet::kernels::make_cuda_backend()->name());
+  return RUN_ALL_TESTS();
+}
