@@ -50,16 +50,16 @@ struct ProductConfig {
       (Stages * stage_bytes > staging_bytes ? Stages * stage_bytes : staging_bytes) + table_bytes;
 };
 
-// Where row `row` of the product begins in c.
+// Where row `row` of the product begins in c, which has fewer than 2^31 elements.
 template <ProductForm Form>
-__device__ __forceinline__ std::int64_t output_line(const ImplicitGemm& product, const PixelClass& pixels, int row) {
+__device__ __forceinline__ int output_line(const ImplicitGemm& product, const PixelClass& pixels, int row) {
   if constexpr (Form == ProductForm::dgrad) {
     auto index = static_cast<std::uint32_t>(row);
     const int sample = static_cast<int>(pixels.pixels.divide(index)), line = static_cast<int>(pixels.line.divide(index));
     const int h = line * product.stride + pixels.output_h, w = static_cast<int>(index) * product.stride + pixels.output_w;
-    return ((static_cast<std::int64_t>(sample) * product.output_height + h) * product.output_width + w) * product.n;
+    return ((sample * product.output_height + h) * product.output_width + w) * product.n;
   }
-  return static_cast<std::int64_t>(row) * product.n;
+  return row * product.n;
 }
 
 // Stores the staged tile: 16 bytes a thread, whole lines by neighbouring threads.
@@ -110,7 +110,7 @@ __device__ __forceinline__ void store_tile(const ImplicitGemm& product, const Pi
       for (int i = 0; i < piece; ++i) values[i] += bias[i];
       activate(product.activation, product.slope, values);
     }
-    Output* to = output + output_line<Config::form>(product, pixels, first_row + row) + n;
+    Output* to = output + (output_line<Config::form>(product, pixels, first_row + row) + n);
     if (whole) {
       store(to, values);
     } else {

@@ -107,8 +107,8 @@ struct GatheredLines {
       inside[i] = row < pixels.rows ? taps_inside(h, taps_h, product.height, Backwards) |
                                           taps_inside(w, taps_w, product.width, Backwards) << 16
                                     : 0u;
-      pixel[i] = static_cast<const char*>(product.a) + ((static_cast<std::int64_t>(sample) * product.height + h) * width + w) *
-                                                           channels * static_cast<std::int64_t>(sizeof(T));
+      pixel[i] = static_cast<const char*>(product.a) +
+                 ((sample * product.height + h) * width + w) * channels * static_cast<std::int64_t>(sizeof(T));
     }
     int tap;
     if constexpr (Backwards) {
