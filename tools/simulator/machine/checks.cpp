@@ -128,6 +128,8 @@ void report(const Warp& warp, const Instruction& in, int lane, Fault fault, std:
   if (!is_on(fault)) return;
   Finding finding;
   finding.fault = fault;
+  // The compiler may load a local variable before it knows whether the value is wanted.
+  finding.warning = fault == Fault::uninitialized_local;
   finding.message = std::move(message);
   finding.place = place(warp, in, lane);
   finding.count = count;
