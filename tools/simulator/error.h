@@ -6,8 +6,9 @@
 
 namespace sim {
 
-/// What the simulator can not do or was given wrongly: a malformed fat binary, PTX it does not know, an API call that is not there. Its
-/// text is one sentence for the user. Faults of the simulated program are not errors: they are findings (machine/report.h).
+/// What the simulator can not do or was given wrongly: a malformed fat binary, PTX it does not know, an API call that is not
+/// there. Its text is one sentence for the user. Faults of the simulated program are not errors: they are findings
+/// (machine/report.h).
 class Error : public std::runtime_error {
  public:
   template <class... Args>

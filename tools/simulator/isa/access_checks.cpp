@@ -122,7 +122,8 @@ void order_warps(const Warp& warp, const Instruction& in, const std::uint32_t* o
   }
 }
 
-// Are all bytes, at most 16, of the active lanes set in the bitmap? The offsets are aligned, so that they are in one word of it.
+// Are all bytes, at most 16, of the active lanes set in the bitmap? The offsets are aligned, so that they are in one word of
+// it.
 bool are_initialized(const std::uint8_t* bits, const std::uint32_t* offset, Mask mask, unsigned bytes) {
   const std::uint32_t first = offset[std::countr_zero(mask)];
   alignas(64) std::uint32_t place[kLanes];

@@ -6,8 +6,8 @@
 #include <concepts>
 
 #include "error.h"
-#include "isa/memory_lanes.h"
 #include "isa/memory_decoding.h"
+#include "isa/memory_lanes.h"
 
 // atom and red: lane by lane, in their order. Blocks may run on several host threads, so each operation on global memory is one
 // of the host's atomics.

@@ -31,7 +31,8 @@ class Decoder {
   virtual Location read(const ptx::Operand& operand, Width width, ptx::Type type = ptx::Type::none) = 0;
   /// A register to write; a sink gets a scratch place.
   virtual Location write(const ptx::Operand& operand, Width width) = 0;
-  /// May an instruction of the function read the register? nvcc gives an atomic whose result the program ignores a register that nothing reads.
+  /// May an instruction of the function read the register? nvcc gives an atomic whose result the program ignores a register
+  /// that nothing reads.
   virtual bool is_read(const ptx::Operand& operand) const { return operand.kind == ptx::Operand::Kind::register_; }
   /// A broadcast constant.
   virtual Location constant(std::uint64_t bits, Width width) = 0;

@@ -66,7 +66,8 @@ inline void gather(Mask mask, std::uint64_t* d, const std::uint64_t* pointer) {
 #else
   for (int first = 0; first < kLanes; first += 4) {
     const __m256i bit = _mm256_setr_epi64x(1, 2, 4, 8);
-    const __m256i on = _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_set1_epi64x(static_cast<std::int64_t>(mask >> first)), bit), bit);
+    const __m256i on =
+        _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_set1_epi64x(static_cast<std::int64_t>(mask >> first)), bit), bit);
     const __m256i index = _mm256_load_si256(reinterpret_cast<const __m256i*>(pointer + first));
     auto* const to = reinterpret_cast<__m256i*>(d + first);
     _mm256_storeu_si256(

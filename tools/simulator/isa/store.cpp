@@ -1,6 +1,6 @@
 #include "error.h"
-#include "isa/memory_lanes.h"
 #include "isa/memory_decoding.h"
+#include "isa/memory_lanes.h"
 
 // The handlers of st.
 namespace sim::access {

@@ -46,7 +46,8 @@ void permute(const std::uint32_t* from, const std::int32_t* source, std::uint32_
 #else
   for (int lane = 0; lane < kLanes; lane += 8) {
     const __m256i at = _mm256_load_si256(reinterpret_cast<const __m256i*>(source + lane));
-    _mm256_store_si256(reinterpret_cast<__m256i*>(to + lane), _mm256_i32gather_epi32(reinterpret_cast<const int*>(from), at, 4));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(to + lane),
+                       _mm256_i32gather_epi32(reinterpret_cast<const int*>(from), at, 4));
   }
 #endif
 }

@@ -12,9 +12,10 @@ namespace sim {
 
 using Address = std::uint64_t;
 
-/// Generic addresses. Device allocations of device d lie in [kDeviceBase + d * kDeviceSpan, + kDeviceSpan); their addresses are never used
-/// twice. Each is mapped twice: at its address without any access right, so that a host that follows a device pointer faults, and at
-/// address + Memory::delta() for the simulator. Shared, local and parameter memory have windows of their own.
+/// Generic addresses. Device allocations of device d lie in [kDeviceBase + d * kDeviceSpan, + kDeviceSpan); their addresses are
+/// never used twice. Each is mapped twice: at its address without any access right, so that a host that follows a device
+/// pointer faults, and at address + Memory::delta() for the simulator. Shared, local and parameter memory have windows of their
+/// own.
 inline constexpr Address kDeviceBase = 0x1000'0000'0000;
 inline constexpr Address kDeviceSpan = Address{1} << 40;
 inline constexpr int kMaxDevices = 16;
@@ -32,12 +33,12 @@ enum class MemoryKind : std::uint8_t { device, pinned, managed, registered, vari
 struct WordShadow;
 
 struct Allocation {
-  Address base = 0, end = 0;    // [base, end)
-  std::ptrdiff_t delta = 0;     // working address = address + delta
+  Address base = 0, end = 0;  // [base, end)
+  std::ptrdiff_t delta = 0;   // working address = address + delta
   MemoryKind kind = MemoryKind::device;
   int device = 0;
   bool freed = false;
-  bool host_reads = false;      // the host may read and write it without a copy: no initialisation tracking
+  bool host_reads = false;              // the host may read and write it without a copy: no initialisation tracking
   std::uint8_t* initialized = nullptr;  // a bit a byte from base, or null when not tracked
   WordShadow* words = nullptr;          // a record per 4 bytes, or null when not tracked
   std::string name;                     // a variable's; else ""
@@ -51,8 +52,10 @@ class Memory {
  public:
   static Memory& instance();
 
-  /// Fresh memory is filled with a pattern that is neither zero nor small. Returns null when `device` has no room (kind device), `alignment` a power of two.
-  const Allocation* allocate(MemoryKind kind, int device, std::size_t bytes, std::size_t alignment = 256, std::string name = {});
+  /// Fresh memory is filled with a pattern that is neither zero nor small. Returns null when `device` has no room (kind
+  /// device), `alignment` a power of two.
+  const Allocation* allocate(MemoryKind kind, int device, std::size_t bytes, std::size_t alignment = 256,
+                             std::string name = {});
   /// Memory of the host's own (cudaHostRegister).
   const Allocation* adopt(void* memory, std::size_t bytes);
   /// The allocation must begin at `base`; returns false (nothing done) when none does or it was freed before.

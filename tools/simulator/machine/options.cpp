@@ -111,7 +111,8 @@ Options Options::from_environment() {
 }
 
 const Options& options() {
-  static const auto* const result = new Options(Options::from_environment());  // never destroyed: it is read while the process ends
+  static const auto* const result =
+      new Options(Options::from_environment());  // never destroyed: it is read while the process ends
   return *result;
 }
 

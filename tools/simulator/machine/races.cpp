@@ -303,7 +303,9 @@ void SharedRaces::access_run(const Warp& warp, const Instruction& in, std::uint3
   const std::uint32_t thread = w * kLanes + static_cast<std::uint32_t>(lane);
   const std::uint32_t who = thread | std::min(in.index, kUnknown) << kInstructionShift;
   std::uint32_t* const __restrict wt = write_time_ + cell, * const __restrict wr = writer_ + cell;
-  std::uint32_t* const __restrict rt = read_time_ + cell, * const __restrict rr = reader_ + cell, * const __restrict ot = other_read_time_ + cell;
+  std::uint32_t* const __restrict rt = read_time_ + cell;
+  std::uint32_t* const __restrict rr = reader_ + cell;
+  std::uint32_t* const __restrict ot = other_read_time_ + cell;
   const std::uint32_t anyone = several ? 1 : 0;
   std::uint32_t bad = 0;
   for (std::uint32_t n = 0; n < cells; ++n) {

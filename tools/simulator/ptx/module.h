@@ -10,13 +10,43 @@ namespace sim::ptx {
 
 /// The fundamental types of PTX (PTX ISA, "Fundamental Types" and "Alternate Floating-Point Data Formats").
 enum class Type : std::uint8_t {
-  none, pred, b8, b16, b32, b64, b128, u8, u16, u32, u64, s8, s16, s32, s64,
-  f16, f16x2, bf16, bf16x2, tf32, f32, f64, u16x2, s16x2, f32x2, e4m3, e5m2, e4m3x2, e5m2x2, s4, u4, b1
+  none,
+  pred,
+  b8,
+  b16,
+  b32,
+  b64,
+  b128,
+  u8,
+  u16,
+  u32,
+  u64,
+  s8,
+  s16,
+  s32,
+  s64,
+  f16,
+  f16x2,
+  bf16,
+  bf16x2,
+  tf32,
+  f32,
+  f64,
+  u16x2,
+  s16x2,
+  f32x2,
+  e4m3,
+  e5m2,
+  e4m3x2,
+  e5m2x2,
+  s4,
+  u4,
+  b1
 };
 
-int size_of(Type type);                 // bytes; pred, s4, u4 and b1 have none: 0
-std::string_view name_of(Type type);    // as written, without the dot
-Type type_named(std::string_view name); // Type::none for a name that is not a type's
+int size_of(Type type);                  // bytes; pred, s4, u4 and b1 have none: 0
+std::string_view name_of(Type type);     // as written, without the dot
+Type type_named(std::string_view name);  // Type::none for a name that is not a type's
 
 enum class Space : std::uint8_t { none, constant, global, local, parameter, shared, generic };
 
@@ -46,7 +76,7 @@ struct Operand {
     vector,     // {elements}
     pair,       // d|p: elements[0] and elements[1]
     sink,       // _
-    list,       // (a, b, …): the results or arguments of a call; also [a, {x, y}] of a tensor or texture, first element an address
+    list,  // (a, b, …): the results or arguments of a call; also [a, {x, y}] of a tensor or texture, first element an address
   };
   Kind kind = Kind::sink;
   bool negated = false;
@@ -65,8 +95,8 @@ struct Instruction {
   int guard = -1;                           // register of @%p, or -1
   bool guard_negated = false;
   std::vector<Operand> operands;
-  int line = -1;      // index into Function::lines
-  int ptx_line = 0;   // line in the PTX text, from 1
+  int line = -1;     // index into Function::lines
+  int ptx_line = 0;  // line in the PTX text, from 1
 
   bool has(std::string_view modifier) const;
 };
@@ -77,11 +107,11 @@ struct Register {
 };
 
 struct Relocation {
-  std::size_t at;    // byte in `initial`
-  int size;          // 4 or 8; 1 for mask()
+  std::size_t at;  // byte in `initial`
+  int size;        // 4 or 8; 1 for mask()
   Symbol symbol;
-  bool generic;      // generic(symbol): the generic address
-  int shift = 0;     // mask(): which byte of the address (right shift in bits) a one-byte entry holds
+  bool generic;   // generic(symbol): the generic address
+  int shift = 0;  // mask(): which byte of the address (right shift in bits) a one-byte entry holds
 };
 
 struct Variable {
@@ -91,8 +121,8 @@ struct Variable {
   std::size_t bytes = 0;  // whole size; 0 for an extern array of unknown size
   std::size_t alignment = 1;
   bool is_extern = false;
-  bool is_visible = false;  // .visible, .weak or .common: other modules mean the same
-  bool is_managed = false;  // .attribute(.managed)
+  bool is_visible = false;         // .visible, .weak or .common: other modules mean the same
+  bool is_managed = false;         // .attribute(.managed)
   std::vector<std::byte> initial;  // empty, or `bytes` of them
   std::vector<Relocation> relocations;
 };
@@ -125,7 +155,7 @@ struct Module {
   int version_major = 0, version_minor = 0;
   std::string target;  // "sm_80"
   int address_size = 64;
-  std::vector<std::string> files;  // index = the number in .file; 0 unused
+  std::vector<std::string> files;   // index = the number in .file; 0 unused
   std::vector<Variable> variables;  // .global, .const and module-scope .shared
   std::vector<Function> functions;  // a declaration and its definition are one entry
   std::vector<std::pair<std::string, std::string>> aliases;

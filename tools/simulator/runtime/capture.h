@@ -16,7 +16,7 @@ struct Capture {
   cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
   std::thread::id thread;
   CUstream_st* origin = nullptr;
-  std::unordered_set<CUstream_st*> streams;  // origin and those that joined through events
+  std::unordered_set<CUstream_st*> streams;      // origin and those that joined through events
   std::vector<cudaGraphNode_t> destroyed_tails;  // last nodes of streams that joined and were destroyed since
   cudaGraph_t graph = nullptr;
   bool own_graph = true;  // else of cudaStreamBeginCaptureToGraph

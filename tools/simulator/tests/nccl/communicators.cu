@@ -1,4 +1,5 @@
-// Making and ending communicators: from threads, in groups, not blocking, split, shrunk, revoked, aborted; and calls that are wrong.
+// Making and ending communicators: from threads, in groups, not blocking, split, shrunk, revoked, aborted; and calls that are
+// wrong.
 #include <chrono>
 #include <numeric>
 

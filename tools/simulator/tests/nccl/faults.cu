@@ -1,5 +1,5 @@
-// Programs that use NCCL wrongly: faults CASE. What each must lead to is in nccl_test.py. Two ranks are threads of this process unless the case
-// says otherwise.
+// Programs that use NCCL wrongly: faults CASE. What each must lead to is in nccl_test.py. Two ranks are threads of this process
+// unless the case says otherwise.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -96,23 +96,27 @@ const std::map<std::string, std::function<void()>> kCases = {
     {"root", [] { two_ranks(CALL(ncclBroadcast(data, data, 16, ncclFloat32, r, comm, stream))); }},
     {"order",
      [] {
-       two_ranks(CALL(if (r == 0) {
-         ncclAllReduce(data, data, 16, ncclFloat32, ncclSum, comm, stream);
-         ncclBroadcast(data, data, 16, ncclFloat32, 0, comm, stream);
-       } else {
-         ncclBroadcast(data, data, 16, ncclFloat32, 0, comm, stream);
-         ncclAllReduce(data, data, 16, ncclFloat32, ncclSum, comm, stream);
-       }));
+       two_ranks(CALL(
+           if (r == 0) {
+             ncclAllReduce(data, data, 16, ncclFloat32, ncclSum, comm, stream);
+             ncclBroadcast(data, data, 16, ncclFloat32, 0, comm, stream);
+           } else {
+             ncclBroadcast(data, data, 16, ncclFloat32, 0, comm, stream);
+             ncclAllReduce(data, data, 16, ncclFloat32, ncclSum, comm, stream);
+           }));
      }},
     {"transfer",
      [] {
-       two_ranks(CALL(if (r == 0) {
-         ncclSend(data, 16, ncclFloat32, 1, comm, stream);
-       } else {
-         ncclRecv(data, 15, ncclFloat32, 0, comm, stream);
-       }));
+       two_ranks(CALL(
+           if (r == 0) { ncclSend(data, 16, ncclFloat32, 1, comm, stream); } else {
+             ncclRecv(data, 15, ncclFloat32, 0, comm, stream);
+           }));
      }},
-    {"absent", [] { two_ranks(CALL(connect(r, comm, data, stream); if (r == 0) ncclAllReduce(data, data, 16, ncclFloat32, ncclSum, comm, stream);)); }},
+    {"absent",
+     [] {
+       two_ranks(CALL(connect(r, comm, data, stream);
+                      if (r == 0) ncclAllReduce(data, data, 16, ncclFloat32, ncclSum, comm, stream);));
+     }},
     // Both send first: nobody receives.
     {"crossed",
      [] {
@@ -121,11 +125,10 @@ const std::map<std::string, std::function<void()>> kCases = {
      }},
     {"transfer and collective",
      [] {
-       two_ranks(CALL(connect(r, comm, data, stream); if (r == 0) {
-         ncclSend(data, 16, ncclFloat32, 1, comm, stream);
-       } else {
-         ncclAllReduce(data, data, 16, ncclFloat32, ncclSum, comm, stream);
-       }));
+       two_ranks(CALL(
+           connect(r, comm, data, stream); if (r == 0) { ncclSend(data, 16, ncclFloat32, 1, comm, stream); } else {
+             ncclAllReduce(data, data, 16, ncclFloat32, ncclSum, comm, stream);
+           }));
      }},
     // The same stream, two communicators, in different orders.
     {"two communicators",
@@ -163,7 +166,8 @@ const std::map<std::string, std::function<void()>> kCases = {
      }},
     {"peer dies", [] { peer_dies(false); }},
     {"peer dies, abort", [] { peer_dies(true); }},
-    {"exit", [] {
+    {"exit",
+     [] {
        on_ranks(2, [](int r, ncclComm_t comm) {
          float* data = upload(std::vector<float>(16, 1));
          connect(r, comm, data, 0);
@@ -194,7 +198,8 @@ const std::map<std::string, std::function<void()>> kCases = {
        OK(cudaGraphLaunch(executable, stream));
        std::printf("%s\n", cudaGetErrorName(cudaStreamSynchronize(stream)));
      }},
-    {"too long", [] { two_ranks(CALL(ncclAllReduce(data, data, kCount + (r == 0 ? 1 : 1), ncclFloat32, ncclSum, comm, stream))); }},
+    {"too long",
+     [] { two_ranks(CALL(ncclAllReduce(data, data, kCount + (r == 0 ? 1 : 1), ncclFloat32, ncclSum, comm, stream))); }},
     {"host memory",
      [] {
        static float memory[2][16];
@@ -212,11 +217,13 @@ const std::map<std::string, std::function<void()>> kCases = {
     {"race",
      [] {
        two_ranks(CALL(NCCL(ncclAllReduce(data, data, kCount, ncclFloat32, ncclSum, comm, stream));
-                      write<<<kCount / 128, 128, 0, cudaStreamPerThread>>>(data, kCount); OK(cudaStreamSynchronize(cudaStreamPerThread)); (void)r));
+                      write<<<kCount / 128, 128, 0, cudaStreamPerThread>>>(data, kCount);
+                      OK(cudaStreamSynchronize(cudaStreamPerThread)); (void)r));
      }},
     {"in order",
      [] {
-       two_ranks(CALL(write<<<kCount / 128, 128, 0, stream>>>(data, kCount); NCCL(ncclAllReduce(data, data, kCount, ncclFloat32, ncclSum, comm, stream));
+       two_ranks(CALL(write<<<kCount / 128, 128, 0, stream>>>(data, kCount);
+                      NCCL(ncclAllReduce(data, data, kCount, ncclFloat32, ncclSum, comm, stream));
                       write<<<kCount / 128, 128, 0, stream>>>(data, kCount); (void)r));
      }},
     {"not simulated",

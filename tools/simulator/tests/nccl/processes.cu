@@ -1,6 +1,6 @@
 // Ranks are processes: processes --ranks N [--rank R [--id ID | --share FILE]]
-// Without --rank it starts N copies of itself and collects their exit codes. The id travels on the command line, or is agreed upon by
-// NCCL_COMM_ID. Each checks all collectives, a graph, and a large message, against what it can compute alone.
+// Without --rank it starts N copies of itself and collects their exit codes. The id travels on the command line, or is agreed
+// upon by NCCL_COMM_ID. Each checks all collectives, a graph, and a large message, against what it can compute alone.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,14 +45,17 @@ std::string shared_id(int rank, const std::string& file) {
 
 ncclUniqueId id_of(const std::string& text) {
   ncclUniqueId id;
-  for (std::size_t i = 0; i < sizeof id.internal; ++i) id.internal[i] = static_cast<char>(std::stoi(text.substr(2 * i, 2), nullptr, 16));
+  for (std::size_t i = 0; i < sizeof id.internal; ++i)
+    id.internal[i] = static_cast<char>(std::stoi(text.substr(2 * i, 2), nullptr, 16));
   return id;
 }
 
 float element(int rank, std::size_t i) { return static_cast<float>((static_cast<std::size_t>(rank) * 31 + i) % 101) - 50; }
 
 // Values whose sum depends on the order of its terms; all ranks must get the same bits.
-float rough(int rank, std::size_t i) { return (1.f + static_cast<float>(i % 97)) * (rank % 2 == 0 ? 1e7f : -1e7f) + 0.37f * static_cast<float>(rank + 1); }
+float rough(int rank, std::size_t i) {
+  return (1.f + static_cast<float>(i % 97)) * (rank % 2 == 0 ? 1e7f : -1e7f) + 0.37f * static_cast<float>(rank + 1);
+}
 
 void run_rank(int rank, int ranks, const ncclUniqueId& id) {
   int devices = 0;
@@ -94,7 +97,9 @@ void run_rank(int rank, int ranks, const ncclUniqueId& id) {
     NCCL(ncclReduceScatter(a, b, count, ncclFloat32, ncclSum, comm, stream));
     check("reduce-scatter", count, [&](std::size_t i) { return sum(static_cast<std::size_t>(rank) * count + i); });
     NCCL(ncclAlltoAll(a, b, count, ncclFloat32, comm, stream));
-    check("all-to-all", count * n, [&](std::size_t i) { return element(static_cast<int>(i / count), static_cast<std::size_t>(rank) * count + i % count); });
+    check("all-to-all", count * n, [&](std::size_t i) {
+      return element(static_cast<int>(i / count), static_cast<std::size_t>(rank) * count + i % count);
+    });
     NCCL(ncclReduce(a, b, count, ncclFloat32, ncclSum, 0, comm, stream));
     if (rank == 0) check("reduce", count, sum);
     NCCL(ncclGroupStart());

@@ -9,14 +9,14 @@
 
 #include "../runtime/check.h"
 
-#define EXPECT_NCCL(expected, call)                                                                                           \
-  do {                                                                                                                        \
-    const ncclResult_t result_ = (call);                                                                                      \
-    if (result_ != (expected)) {                                                                                              \
-      ++failures;                                                                                                             \
-      std::printf("%s:%d: %s gives %d (%s; %s), not %d\n", __FILE__, __LINE__, #call, result_, ncclGetErrorString(result_),   \
-                  ncclGetLastError(nullptr), expected);                                                                       \
-    }                                                                                                                         \
+#define EXPECT_NCCL(expected, call)                                                                                         \
+  do {                                                                                                                      \
+    const ncclResult_t result_ = (call);                                                                                    \
+    if (result_ != (expected)) {                                                                                            \
+      ++failures;                                                                                                           \
+      std::printf("%s:%d: %s gives %d (%s; %s), not %d\n", __FILE__, __LINE__, #call, result_, ncclGetErrorString(result_), \
+                  ncclGetLastError(nullptr), expected);                                                                     \
+    }                                                                                                                       \
   } while (0)
 
 #define NCCL(call) EXPECT_NCCL(ncclSuccess, call)

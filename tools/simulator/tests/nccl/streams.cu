@@ -1,5 +1,5 @@
-// Ranks are threads. Communications take their place in streams and in graphs: kernels before and after them, several streams, several
-// communicators, replays, many small operations, a large one.
+// Ranks are threads. Communications take their place in streams and in graphs: kernels before and after them, several streams,
+// several communicators, replays, many small operations, a large one.
 #include <atomic>
 #include <chrono>
 
@@ -37,7 +37,8 @@ void kernels_before_and_after(int ranks) {
     OK(cudaStreamSynchronize(stream));
     const std::vector<float> result = download(data, kCount);
     const float base = static_cast<float>(ranks * (ranks - 1) / 2 + ranks * 9);
-    for (std::size_t i = 0; i < kCount; ++i) EXPECT_EQ(result[i], 2 * (base + static_cast<float>(ranks) * static_cast<float>(i % 16)));
+    for (std::size_t i = 0; i < kCount; ++i)
+      EXPECT_EQ(result[i], 2 * (base + static_cast<float>(ranks) * static_cast<float>(i % 16)));
     OK(cudaStreamDestroy(stream));
     OK(cudaFree(data));
     OK(cudaFree(factor));
@@ -199,7 +200,8 @@ void two_communicators(int ranks) {
   for (std::thread& thread : threads) thread.join();
 }
 
-// Transfers in one group progress by themselves: rank 0's to rank 2 ends although rank 1 takes its part of the group only later.
+// Transfers in one group progress by themselves: rank 0's to rank 2 ends although rank 1 takes its part of the group only
+// later.
 void transfers_are_independent() {
   on_ranks(3, [&](int r, ncclComm_t comm) {
     float* data = upload(std::vector<float>{static_cast<float>(r), static_cast<float>(r)});

@@ -1,5 +1,5 @@
-// One thread drives all devices: every type with every operator in every reduction, in groups, against a reference on the host; the other
-// collectives; counts of 0 and 1; operators of the program.
+// One thread drives all devices: every type with every operator in every reduction, in groups, against a reference on the host;
+// the other collectives; counts of 0 and 1; operators of the program.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_fp8.h>
@@ -105,7 +105,8 @@ void check_reductions(ncclDataType_t type, const char* name) {
   }
 }
 
-// What a float16 accumulation would lose: 1 + 2048 times 2^-11 is 2 in float32 and 1 in float16. The order of the ranks: a large number first.
+// What a float16 accumulation would lose: 1 + 2048 times 2^-11 is 2 in float32 and 1 in float16. The order of the ranks: a
+// large number first.
 void check_accumulation() {
   std::vector<__half> first{__float2half(2048.f)}, other{__float2half(0.75f)};
   __half* memory[kRanks];
@@ -156,7 +157,8 @@ void check_moves() {
   }
   on_each([&](int r) { NCCL(ncclAlltoAll(a[r], b[r], kCount, ncclInt64, comms[r], 0)); });
   for (int r = 0; r < kRanks; ++r) {
-    for (int p = 0; p < kRanks; ++p) EXPECT(same_bits(received(r, static_cast<std::size_t>(p)), part(p, static_cast<std::size_t>(r))));
+    for (int p = 0; p < kRanks; ++p)
+      EXPECT(same_bits(received(r, static_cast<std::size_t>(p)), part(p, static_cast<std::size_t>(r))));
   }
   on_each([&](int r) { NCCL(ncclGather(a[r], r == 2 ? b[r] : nullptr, kCount, ncclInt64, 2, comms[r], 0)); });
   for (int p = 0; p < kRanks; ++p) EXPECT(same_bits(received(2, static_cast<std::size_t>(p)), part(p, 0)));
@@ -174,7 +176,8 @@ void check_moves() {
     EXPECT(same_bits(received(r, 1), part(r, 1)));
   }
   // In place.
-  on_each([&](int r) { NCCL(ncclAllGather(a[r] + static_cast<std::size_t>(r) * kCount, a[r], kCount, ncclInt64, comms[r], 0)); });
+  on_each(
+      [&](int r) { NCCL(ncclAllGather(a[r] + static_cast<std::size_t>(r) * kCount, a[r], kCount, ncclInt64, comms[r], 0)); });
   for (int r = 0; r < kRanks; ++r) {
     OK(cudaSetDevice(r));
     for (int p = 0; p < kRanks; ++p) {

@@ -1,5 +1,5 @@
-// Kernels whose speed under gannet-sim speed.py measures: speed KERNEL ROUNDS BLOCKS. Prints the seconds of wall and of CPU time that the
-// launch took.
+// Kernels whose speed under gannet-sim speed.py measures: speed KERNEL ROUNDS BLOCKS. Prints the seconds of wall and of CPU
+// time that the launch took.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -89,10 +89,9 @@ __global__ void mma(const float* in, float* out, int rounds, int) {
 #pragma unroll
     for (int k = 0; k < 16; ++k) {
       float* d = c[k % 4];
-      asm volatile(
-          "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-          : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-          : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+      asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                   : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
     }
   }
   float sum = 0;
