@@ -8,7 +8,6 @@
 #include "machine/copies.h"
 #include "machine/launch.h"
 #include "machine/options.h"
-#include "machine/place.h"
 #include "machine/races.h"
 
 namespace sim::checks {

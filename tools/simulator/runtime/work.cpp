@@ -23,6 +23,11 @@ cudaError_t run_kernel(const KernelWork& work, Operation& operation) {
     Process& process = Process::instance();
     const Lock lock(process.mutex);  // decoding changes the module
     launch.kernel = &kernel_on(*work.function, operation.device);
+    const auto& resources = work.function->binary->resources;
+    if (const auto found = resources.find(work.function->name); found != resources.end()) {
+      launch.registers = found->second.registers;
+      launch.spill_bytes = found->second.frame_bytes;
+    }
     launch.peers = process.devices[operation.device].peers | 1u << operation.device;
   }
   const Allocation* workspace = nullptr;
