@@ -202,4 +202,20 @@ ProductKernel prepare() {
   return {function, Config::shared_bytes};
 }
 
+// find<Form>() for the form that is known only now.
+template <typename Find>
+ProductKernel with_form(ProductForm form, const Find& find) {
+  switch (form) {
+    case ProductForm::fprop:
+      return find.template operator()<ProductForm::fprop>();
+    case ProductForm::dgrad:
+      return find.template operator()<ProductForm::dgrad>();
+    case ProductForm::wgrad:
+      return find.template operator()<ProductForm::wgrad>();
+    case ProductForm::transposed:
+      return find.template operator()<ProductForm::transposed>();
+  }
+  return {};
+}
+
 }  // namespace gannet::kernels::cuda

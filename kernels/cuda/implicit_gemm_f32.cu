@@ -23,17 +23,7 @@ ProductKernel find(const ProductVariant& variant) {
 }  // namespace
 
 ProductKernel find_f32_kernel(const ProductVariant& variant) {
-  switch (variant.form) {
-    case ProductForm::fprop:
-      return find<ProductForm::fprop>(variant);
-    case ProductForm::dgrad:
-      return find<ProductForm::dgrad>(variant);
-    case ProductForm::wgrad:
-      return find<ProductForm::wgrad>(variant);
-    case ProductForm::transposed:
-      return find<ProductForm::transposed>(variant);
-  }
-  return {};
+  return with_form(variant.form, [&]<ProductForm Form>() { return find<Form>(variant); });
 }
 
 }  // namespace gannet::kernels::cuda
