@@ -26,24 +26,6 @@ const std::unordered_multimap<std::string_view, Decode>& opcodes() {
   return *table;
 }
 
-std::uint32_t bytes_of(Width width) {
-  switch (width) {
-    case Width::pred:
-      return 4;
-    case Width::b16:
-      return 64;
-    case Width::b32:
-      return 128;
-    case Width::b64:
-      return 256;
-    case Width::b128:
-      return 512;
-    case Width::none:
-      break;
-  }
-  throw Error("an operand has no storage class");
-}
-
 std::uint16_t to_half(double value) {
   // Exact for every literal that is a half; literals that are not are rounded once, to nearest even.
   return static_cast<std::uint16_t>(std::bit_cast<std::uint16_t>(static_cast<_Float16>(value)));
@@ -134,7 +116,7 @@ class FunctionDecoder final : public Decoder {
     if (is_new) {
       auto& storage = code_->constant_storage;
       const std::size_t offset = storage.size();
-      const std::uint32_t bytes = std::max(64u, bytes_of(width));
+      const std::uint32_t bytes = std::max(64u, frame_bytes_of(width));
       storage.resize(offset + bytes);
       const std::size_t lane_bytes = width == Width::b64 ? 8 : width == Width::b16 ? 2 : 4;
       for (std::size_t at = 0; at < bytes; at += lane_bytes) std::memcpy(storage.data() + offset + at, &bits, lane_bytes);
@@ -240,7 +222,7 @@ class FunctionDecoder final : public Decoder {
     return registers_.places[operand.reg];
   }
 
-  Location scratch(Width width) { return take(std::max(64u, bytes_of(width)), 64); }
+  Location scratch(Width width) { return take(std::max(64u, frame_bytes_of(width)), 64); }
 
   std::uint64_t immediate_bits(double as_floating, std::int64_t value, bool, ptx::Type type) const {
     switch (type) {
@@ -356,6 +338,24 @@ class FunctionDecoder final : public Decoder {
 };
 
 }  // namespace
+
+std::uint32_t frame_bytes_of(Width width) {
+  switch (width) {
+    case Width::pred:
+      return 4;
+    case Width::b16:
+      return 64;
+    case Width::b32:
+      return 128;
+    case Width::b64:
+      return 256;
+    case Width::b128:
+      return 512;
+    case Width::none:
+      break;
+  }
+  throw Error("an operand has no storage class");
+}
 
 Width width_of(ptx::Type type) {
   using ptx::Type;

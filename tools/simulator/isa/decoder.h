@@ -15,6 +15,9 @@ enum class Width : std::uint8_t { none, pred, b16, b32, b64, b128 };
 /// The storage class of a type: 8- and 16-bit types b16, packed halves b32.
 Width width_of(ptx::Type type);
 
+/// The bytes that an operand's 32 lanes take in a frame; a predicate's mask takes 4. Throws Error for Width::none.
+std::uint32_t frame_bytes_of(Width width);
+
 /// What a decode function asks to turn one PTX instruction into an Instruction. Every failure throws Error naming the
 /// instruction and its PTX line.
 class Decoder {

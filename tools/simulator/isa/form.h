@@ -81,14 +81,10 @@ inline bool decode_operands(const ptx::Instruction& in, Decoder& decoder, Instru
   return true;
 }
 
-/// lanewise<Op::f<T>> for the integer type T that `type` names; null for other types.
+/// lanewise<Op::f<T>> for the integer type T of 32 or 64 bits that `type` names; null for other types.
 template <class Op>
-Handler integer_handler(ptx::Type type) {
+Handler wide_integer_handler(ptx::Type type) {
   switch (type) {
-    case ptx::Type::u16:
-      return lanewise<&Op::template f<std::uint16_t>>;
-    case ptx::Type::s16:
-      return lanewise<&Op::template f<std::int16_t>>;
     case ptx::Type::u32:
       return lanewise<&Op::template f<std::uint32_t>>;
     case ptx::Type::s32:
@@ -99,6 +95,18 @@ Handler integer_handler(ptx::Type type) {
       return lanewise<&Op::template f<std::int64_t>>;
     default:
       return nullptr;
+  }
+}
+/// Of 16 bits too.
+template <class Op>
+Handler integer_handler(ptx::Type type) {
+  switch (type) {
+    case ptx::Type::u16:
+      return lanewise<&Op::template f<std::uint16_t>>;
+    case ptx::Type::s16:
+      return lanewise<&Op::template f<std::int16_t>>;
+    default:
+      return wide_integer_handler<Op>(type);
   }
 }
 /// The same where signed and unsigned types give the same bits, for .b types too.
@@ -111,22 +119,6 @@ Handler bits_handler(ptx::Type type) {
       return lanewise<&Op::template f<std::uint32_t>>;
     case Width::b64:
       return lanewise<&Op::template f<std::uint64_t>>;
-    default:
-      return nullptr;
-  }
-}
-/// For 32 and 64 bits only.
-template <class Op>
-Handler wide_integer_handler(ptx::Type type) {
-  switch (type) {
-    case ptx::Type::u32:
-      return lanewise<&Op::template f<std::uint32_t>>;
-    case ptx::Type::s32:
-      return lanewise<&Op::template f<std::int32_t>>;
-    case ptx::Type::u64:
-      return lanewise<&Op::template f<std::uint64_t>>;
-    case ptx::Type::s64:
-      return lanewise<&Op::template f<std::int64_t>>;
     default:
       return nullptr;
   }

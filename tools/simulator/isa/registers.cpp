@@ -14,10 +14,10 @@ struct Accesses {
 };
 
 bool writes_nothing(const ptx::Instruction& in) {
-  static constexpr std::array<std::string_view, 22> kOpcodes = {
-      "st",       "red",     "bra",        "brx",         "call", "ret",       "exit",      "trap",    "brkpt",
-      "membar",   "fence",   "prefetch",   "cp",          "exit", "prefetchu", "nanosleep", "pmevent", "griddepcontrol",
-      "stmatrix", "discard", "setmaxnreg", "stackrestore"};
+  static constexpr std::array<std::string_view, 21> kOpcodes = {
+      "st",      "red",        "bra",         "brx", "call",      "ret",       "exit",    "trap",           "brkpt",
+      "membar",  "fence",      "prefetch",    "cp",  "prefetchu", "nanosleep", "pmevent", "griddepcontrol", "stmatrix",
+      "discard", "setmaxnreg", "stackrestore"};
   if (in.opcode == "bar" || in.opcode == "barrier") return !in.has("red");
   return std::find(kOpcodes.begin(), kOpcodes.end(), in.opcode) != kOpcodes.end();
 }
@@ -174,21 +174,6 @@ std::vector<Interval> intervals_of(const ptx::Function& function, std::vector<ch
   return intervals;
 }
 
-std::uint32_t bytes_of(Width width) {
-  switch (width) {
-    case Width::b16:
-      return 64;
-    case Width::b32:
-      return 128;
-    case Width::b64:
-      return 256;
-    case Width::b128:
-      return 512;
-    default:
-      return 4;
-  }
-}
-
 }  // namespace
 
 // Linear scan over the hulls, each storage class with places of its own.
@@ -226,7 +211,7 @@ RegisterPlaces place_registers(const ptx::Function& function) {
     Location place;
     if (idle.empty()) {
       place = result.end;
-      result.end += bytes_of(width);
+      result.end += frame_bytes_of(width);
     } else {
       place = idle.back();
       idle.pop_back();

@@ -48,39 +48,24 @@ template <class To, class From>
 }
 
 namespace vector_detail {
+template <std::size_t bytes>
+struct UnsignedInteger;
+template <>
+struct UnsignedInteger<2> {
+  using type = std::uint16_t;
+};
+template <>
+struct UnsignedInteger<4> {
+  using type = std::uint32_t;
+};
+template <>
+struct UnsignedInteger<8> {
+  using type = unsigned long long;
+};
+/// The vector of unsigned integers with as many lanes of as many bits.
 template <class V>
-struct Unsigned;
-template <>
-struct Unsigned<F32x8> {
-  using type = U32x8;
-};
-template <>
-struct Unsigned<U32x8> {
-  using type = U32x8;
-};
-template <>
-struct Unsigned<I32x8> {
-  using type = U32x8;
-};
-template <>
-struct Unsigned<F64x4> {
-  using type = U64x4;
-};
-template <>
-struct Unsigned<U64x4> {
-  using type = U64x4;
-};
-template <>
-struct Unsigned<U16x16> {
-  using type = U16x16;
-};
-template <>
-struct Unsigned<U16x8> {
-  using type = U16x8;
-};
-template <>
-struct Unsigned<F32x4> {
-  using type = std::uint32_t __attribute__((vector_size(16)));
+struct Unsigned {
+  using type [[gnu::vector_size(sizeof(V))]] = typename UnsignedInteger<sizeof(Element<V>)>::type;
 };
 
 template <class U>

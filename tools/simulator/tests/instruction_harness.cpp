@@ -53,23 +53,6 @@ Width storage(ptx::Type type) {
   }
 }
 
-std::size_t bytes_of(Width width) {
-  switch (width) {
-    case Width::pred:
-      return 4;
-    case Width::b16:
-      return 64;
-    case Width::b32:
-      return 128;
-    case Width::b64:
-      return 256;
-    case Width::b128:
-      return 512;
-    default:
-      throw Error("a register without a width");
-  }
-}
-
 bool is_name_character(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '$' || c == '%'; }
 
 std::string_view space_name(ptx::Space space) {
@@ -131,7 +114,7 @@ class InstructionHarness::TestDecoder final : public Decoder {
     frame_ = memory_.data() + (64 - address % 64) % 64;
     constants_ = frame_ + kStorage;
     for (std::size_t n = 0; n < kStorage; ++n) frame_[n] = static_cast<std::byte>(0xa5 ^ n);
-    for (const ptx::Register& reg : function.registers) places_.push_back(place(bytes_of(storage(reg.type))));
+    for (const ptx::Register& reg : function.registers) places_.push_back(place(frame_bytes_of(storage(reg.type))));
     for (const auto& [name, bytes] : environment_.frame_variables) {
       const auto stride = static_cast<std::uint32_t>((bytes + 15) / 16 * 16);
       variables_[name] = {place(std::size_t{stride} * kLanes), stride, bytes};
@@ -147,7 +130,8 @@ class InstructionHarness::TestDecoder final : public Decoder {
     using Kind = ptx::Operand::Kind;
     switch (operand.kind) {
       case Kind::register_:
-        if (bytes_of(storage(type_of(operand.reg))) < bytes_of(width)) throw Error("'{}' is too narrow", name_of(operand.reg));
+        if (frame_bytes_of(storage(type_of(operand.reg))) < frame_bytes_of(width))
+          throw Error("'{}' is too narrow", name_of(operand.reg));
         return places_.at(operand.reg);
       case Kind::integer:
         return constant(static_cast<std::uint64_t>(operand.value), width);
@@ -164,9 +148,10 @@ class InstructionHarness::TestDecoder final : public Decoder {
 
   Location write(const ptx::Operand& operand, Width width) override {
     if (operand.kind == ptx::Operand::Kind::sink) {
-      written_.push_back({place(bytes_of(width)), width});
+      written_.push_back({place(frame_bytes_of(width)), width});
     } else if (operand.kind == ptx::Operand::Kind::register_) {
-      if (bytes_of(storage(type_of(operand.reg))) < bytes_of(width)) throw Error("'{}' is too narrow", name_of(operand.reg));
+      if (frame_bytes_of(storage(type_of(operand.reg))) < frame_bytes_of(width))
+        throw Error("'{}' is too narrow", name_of(operand.reg));
       written_.push_back({places_.at(operand.reg), storage(type_of(operand.reg))});
     } else {
       throw Error("an operand that can not be written");
@@ -176,7 +161,7 @@ class InstructionHarness::TestDecoder final : public Decoder {
 
   Location constant(std::uint64_t bits, Width width) override {
     const std::size_t at = constants_end_;
-    constants_end_ += bytes_of(width) + (width == Width::pred ? 60 : 0);
+    constants_end_ += frame_bytes_of(width) + (width == Width::pred ? 60 : 0);
     if (constants_end_ > kStorage) throw Error("too many constants");
     if (width == Width::pred) {
       const Mask mask = bits != 0 ? kAllLanes : 0;
@@ -278,7 +263,7 @@ class InstructionHarness::TestDecoder final : public Decoder {
     if (found == environment_.specials.end()) throw Error("unknown special register '{}'", name);
     const Location at = special_places_.find(name)->second;
     for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      const std::size_t bytes = bytes_of(width) / kLanes;
+      const std::size_t bytes = frame_bytes_of(width) / kLanes;
       std::memcpy(frame_ + at + lane * bytes, &found->second[lane], bytes);
     }
     return at;
@@ -398,7 +383,7 @@ void InstructionHarness::scramble(std::mt19937_64& random) {
   const auto& registers = decoder_->function().registers;
   for (std::size_t n = 0; n < registers.size(); ++n) {
     std::byte* data = decoder_->frame() + decoder_->register_place(n);
-    const std::size_t bytes = bytes_of(storage(registers[n].type));
+    const std::size_t bytes = frame_bytes_of(storage(registers[n].type));
     for (std::size_t at = 0; at < bytes; at += 4) {
       const auto bits = static_cast<std::uint32_t>(random());
       std::memcpy(data + at, &bits, sizeof bits);
@@ -436,7 +421,7 @@ void InstructionHarness::verify(Mask mask) {
       std::memcpy(before_.data() + location, &old, sizeof old);
       continue;
     }
-    const std::size_t bytes = width == Width::b128 ? 8 : bytes_of(width) / kLanes;
+    const std::size_t bytes = width == Width::b128 ? 8 : frame_bytes_of(width) / kLanes;
     for (std::size_t lane = 0; lane < kLanes; ++lane) {
       if ((mask >> lane & 1) == 0) continue;
       std::memcpy(before_.data() + location + lane * bytes, now + location + lane * bytes, bytes);
