@@ -121,6 +121,8 @@ void check_local(Warp& warp, const Instruction& in, const std::uint32_t* offset,
 // Counters (isa/counting.cpp).
 void count_global(const Warp& warp, const Instruction& in, const std::uint64_t* address, Mask mask, unsigned bytes,
                   AccessKind kind);
+/// Bank conflicts; and with the bytes that are moved.
+void count_wavefronts(const Warp& warp, const Instruction& in, const std::uint32_t* offset, Mask mask, unsigned bytes);
 void count_shared(const Warp& warp, const Instruction& in, const std::uint32_t* offset, Mask mask, unsigned bytes);
 void count_local(const Warp& warp, const Instruction& in, const std::uint32_t* offset, Mask mask, unsigned bytes);
 /// Lanes beyond the first at each address.

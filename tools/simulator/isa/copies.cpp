@@ -64,7 +64,7 @@ void copy(Warp& warp, const Instruction& in) {
       }
     }
     if constexpr (checked) check_shared_layout(warp, in, to, all, {bytes, bytes, AccessKind::write});
-    if (is_counted(warp)) count_shared(warp, in, to, all, bytes);
+    if (is_counted(warp)) count_wavefronts(warp, in, to, all, bytes);  // its bytes are those that it reads
   }
   auto resolve = [&](Mask lanes, unsigned count) {
     alignas(64) Addresses address;

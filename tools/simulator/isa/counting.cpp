@@ -39,11 +39,10 @@ void count_global(const Warp& warp, const Instruction& in, const std::uint64_t* 
 
 // A pass serves 32 banks of 4 bytes: all lanes of up to 4 bytes, half of them with 8, a quarter with 16. Lanes at the same word
 // are served together; different words of one bank are not.
-void count_shared(const Warp& warp, const Instruction& in, const std::uint32_t* offset, Mask mask, unsigned bytes) {
+void count_wavefronts(const Warp& warp, const Instruction& in, const std::uint32_t* offset, Mask mask, unsigned bytes) {
   const int lanes_a_pass = bytes <= 4 ? 32 : bytes == 8 ? 16 : 8;
   const unsigned words_a_lane = bytes <= 4 ? 1 : bytes / 4;
   Counters& counters = counters_of(warp, in);
-  counters.bytes += static_cast<std::uint64_t>(std::popcount(mask)) * bytes;
   for (int first = 0; first < kLanes; first += lanes_a_pass) {
     const Mask lanes = mask & static_cast<Mask>(((std::uint64_t{1} << lanes_a_pass) - 1) << first);
     if (lanes == 0) continue;
@@ -60,6 +59,11 @@ void count_shared(const Warp& warp, const Instruction& in, const std::uint32_t* 
     counters.wavefronts += most;
     ++counters.ideal_wavefronts;
   }
+}
+
+void count_shared(const Warp& warp, const Instruction& in, const std::uint32_t* offset, Mask mask, unsigned bytes) {
+  counters_of(warp, in).bytes += static_cast<std::uint64_t>(std::popcount(mask)) * bytes;
+  count_wavefronts(warp, in, offset, mask, bytes);
 }
 
 // Local memory is interleaved: word n of all threads of a warp is side by side.

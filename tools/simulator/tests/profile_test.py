@@ -65,6 +65,9 @@ EXPECTED = {
     "divergent": {"smsp__branch_targets_threads_divergent.sum": WARPS},
     # Ten fused multiply-adds a thread.
     "polynomial": {"flops.sum": 1024 * 20, "class.fp32": 10 * WARPS},
+    # A cp.async reads 16 bytes a lane of global memory once, and its writes to shared memory are no loads or stores of the kernel.
+    "async_copy": global_load(WARPS, 16 * WARPS) | global_store(WARPS, 16 * WARPS) | shared("ld", 4 * WARPS, 0) | shared("st", 0, 0)
+    | {"smsp__sass_data_bytes_mem_global_op_ld.sum": 1024 * 16, "smsp__sass_data_bytes_mem_shared_op_ld.sum": 1024 * 16},
     # 2 * 16 * 8 * 16 operations an instruction; the three additions of 32 lanes are counted apart.
     "tensor_tile": {"sm__inst_executed_pipe_tensor.sum": 4, "tensor_flops.sum": 4 * 4096, "flops.sum": 3 * 32},
 }

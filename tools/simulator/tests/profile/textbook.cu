@@ -87,6 +87,15 @@ __global__ void polynomial(const float* x, float* y) {
   y[thread()] = sum;
 }
 
+// 16 bytes a lane from global to shared memory, without a register between.
+__global__ void async_copy(const float4* x, float4* y) {
+  __shared__ float4 tile[256];
+  const auto to = static_cast<unsigned>(__cvta_generic_to_shared(&tile[threadIdx.x]));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(x + thread()) : "memory");
+  asm volatile("cp.async.wait_all;" ::: "memory");
+  y[thread()] = tile[threadIdx.x];
+}
+
 __global__ void tensor_tile(const unsigned* a, const unsigned* b, float* d) {
   float c[4] = {0, 0, 0, 0};
   for (int k = 0; k < 4; ++k) {
@@ -131,6 +140,7 @@ int main() {
   divergent<<<4, 256>>>(static_cast<int*>(x), static_cast<int*>(y));
   CHECK(cudaMemset(x, 0, kBytes));
   polynomial<<<4, 256>>>(fx, fy);
+  async_copy<<<4, 256>>>(static_cast<float4*>(x), static_cast<float4*>(y));
   tensor_tile<<<1, 32>>>(static_cast<unsigned*>(x), static_cast<unsigned*>(x), fy);
   CHECK(cudaDeviceSynchronize());
   CHECK(cudaFree(x));
