@@ -359,9 +359,13 @@ bool decode_testp(const ptx::Instruction& in, Decoder& decoder, Instruction& out
 
 bool floating_form(const ptx::Instruction& in, FloatingForm& form) {
   if (in.modifiers.empty()) return false;
-  form.type = ptx::type_named(in.modifiers.back());
+  // ptxas takes fma.rn.f16x2.relu for fma.rn.relu.f16x2, and CUTLASS writes it.
+  const std::size_t count = in.modifiers.size();
+  const std::size_t type = in.opcode == "fma" && count > 1 && in.modifiers[count - 1] == "relu" ? count - 2 : count - 1;
+  form.type = ptx::type_named(in.modifiers[type]);
   if (form.type == ptx::Type::none) return false;
-  for (std::size_t n = 0; n + 1 < in.modifiers.size(); ++n) {
+  for (std::size_t n = 0; n < count; ++n) {
+    if (n == type) continue;
     const std::string_view modifier = in.modifiers[n];
     auto rounding = [&](Rounding to) {
       form.rounded = true;

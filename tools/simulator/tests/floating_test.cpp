@@ -283,6 +283,18 @@ TEST_F(Floating, HalvesAtRandom) {
   }
 }
 
+// ptxas takes the clamp behind the type, too.
+TEST_F(Floating, ClampBehindTheType) {
+  for (const char* text : {"fma.rn.relu.f16x2 %r1, %r2, %r3, %r4;", "fma.rn.f16x2.relu %r1, %r2, %r3, %r4;"}) {
+    InstructionHarness harness(floating_opcodes(), text);
+    harness.set("%r2", 0x3c00bc00);  // 1, -1
+    harness.set("%r3", 0x40004000);  // times 2, 2
+    harness.set("%r4", 0x3c003c00);  // plus 1, 1: 3, -1
+    harness.run();
+    EXPECT_EQ(harness.get("%r1")[0], 0x42000000U) << text;
+  }
+}
+
 // A product that is halfway between two halves, and an addend far below that decides: the sum must not be rounded before.
 TEST_F(Floating, FusedHalvesRoundOnce) {
   InstructionHarness f16(floating_opcodes(), "fma.rn.f16 %h1, %h2, %h3, %h4;");
@@ -317,6 +329,8 @@ TEST_F(Floating, WhatPtxDoesNotHaveIsRejected) {
                            "add.sat.f64 %fd1, %fd2, %fd3;",
                            "add.ftz.f64 %fd1, %fd2, %fd3;",
                            "add.relu.f32 %f1, %f2, %f3;",
+                           "add.f16x2.relu %r1, %r2, %r3;",
+                           "fma.rn.f32.relu %f1, %f2, %f3, %f4;",
                            "fma.f32 %f1, %f2, %f3, %f4;",
                            "fma.rn.sat.bf16 %h1, %h2, %h3, %h4;",
                            "fma.rn.oob.f16 %h1, %h2, %h3, %h4;",
