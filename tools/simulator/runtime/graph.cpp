@@ -4,6 +4,7 @@
 #include <queue>
 
 #include "machine/memory.h"
+#include "runtime/graph_memory.h"
 
 CUgraph_st::~CUgraph_st() {
   for (const auto& node : nodes) sim::runtime::Graphs::instance().nodes.erase(node.get());
@@ -36,6 +37,7 @@ GraphMemory::GraphMemory(Address address, std::size_t bytes) : address(address),
 
 GraphMemory::~GraphMemory() {
   graph_memory().erase(address);
+  release_graph_memory(address);
   Memory::instance().free(address);
 }
 

@@ -3,6 +3,7 @@
 
 #include "runtime/capture.h"
 #include "runtime/graph.h"
+#include "runtime/graph_memory.h"
 
 namespace sim::runtime {
 namespace {
@@ -127,6 +128,7 @@ cudaError_t launch(Lock& lock, CUgraphExec_st& executable, CUstream_st& stream) 
   process.submit(stream, begin, {executable.last});
   process.submit(stream, end, submit(*executable.graph, {begin}));
   executable.last = end;
+  hold_graph_memory(*executable.graph, stream, end);
   process.scheduler.throttle(lock);
   return cudaSuccess;
 }

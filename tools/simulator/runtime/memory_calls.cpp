@@ -6,6 +6,7 @@
 
 #include "runtime/capture.h"
 #include "runtime/copies.h"
+#include "runtime/graph_memory.h"
 #include "runtime/memory_pool.h"
 #include "runtime/work.h"
 
@@ -57,7 +58,7 @@ static cudaError_t free_memory(Process& process, Lock& lock, void* pointer, bool
   }
   const cudaError_t error =
       host ? process.synchronize_device(lock, this_thread().device) : process.synchronize_device(lock, a->device);
-  if (is_graph_memory(address)) return error;
+  if (is_graph_memory(address)) return release_graph_memory(address), error;
   pool_forget(address);
   if (!Memory::instance().free(address)) return cudaErrorInvalidValue;
   host_flags().erase(address);

@@ -5,6 +5,7 @@
 
 #include "runtime/copies.h"
 #include "runtime/graph.h"
+#include "runtime/graph_memory.h"
 #include "runtime/memory_pool.h"
 #include "runtime/symbols.h"
 
@@ -458,8 +459,33 @@ cudaError_t cudaGraphMemFreeNodeGetParams(cudaGraphNode_t node, void* out) {
 }
 
 cudaError_t cudaDeviceGraphMemTrim(int device) {
-  return call(
-      [&](Process&, Lock&) { return device >= 0 && device < options().devices ? cudaSuccess : cudaErrorInvalidDevice; });
+  return call([&](Process&, Lock&) {
+    if (device < 0 || device >= options().devices) return cudaErrorInvalidDevice;
+    trim_graph_memory(device);
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaDeviceGetGraphMemAttribute(int device, cudaGraphMemAttributeType attribute, void* value) {
+  return call([&](Process&, Lock&) {
+    if (device < 0 || device >= options().devices) return cudaErrorInvalidDevice;
+    if (value == nullptr || attribute < cudaGraphMemAttrUsedMemCurrent || attribute > cudaGraphMemAttrReservedMemHigh)
+      return cudaErrorInvalidValue;
+    const GraphMemoryUse use = graph_memory_use(device);
+    const bool high = attribute == cudaGraphMemAttrUsedMemHigh || attribute == cudaGraphMemAttrReservedMemHigh;
+    *static_cast<std::uint64_t*>(value) = high ? use.high : use.current;
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaDeviceSetGraphMemAttribute(int device, cudaGraphMemAttributeType attribute, void* value) {
+  return call([&](Process&, Lock&) {
+    if (device < 0 || device >= options().devices) return cudaErrorInvalidDevice;
+    const bool high = attribute == cudaGraphMemAttrUsedMemHigh || attribute == cudaGraphMemAttrReservedMemHigh;
+    if (value == nullptr || !high || *static_cast<std::uint64_t*>(value) != 0) return cudaErrorInvalidValue;
+    reset_graph_memory_high(device);
+    return cudaSuccess;
+  });
 }
 
 // Switching nodes of an instantiated graph off and on.

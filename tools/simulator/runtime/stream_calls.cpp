@@ -2,6 +2,7 @@
 
 #include "runtime/capture.h"
 #include "runtime/graph.h"
+#include "runtime/graph_memory.h"
 #include "runtime/memory_pool.h"
 #include "runtime/per_thread.h"
 #include "runtime/work.h"
@@ -249,6 +250,7 @@ cudaError_t cudaFreeAsync(void* pointer, cudaStream_t stream) {
     work.address = reinterpret_cast<sim::Address>(pointer);
     work.of_graph = is_graph_memory(work.address);
     if (s.capture == nullptr && !work.of_graph && !pool_begin_free(work.address, "cudaFreeAsync")) return cudaErrorInvalidValue;
+    if (s.capture == nullptr && work.of_graph) release_graph_memory(work.address);
     return enqueue(lock, s, work);
   });
 }

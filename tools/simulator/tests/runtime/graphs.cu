@@ -303,10 +303,74 @@ static void memory_nodes() {
   OK(cudaStreamDestroy(s));
 }
 
+static std::uint64_t graph_memory(cudaGraphMemAttributeType attribute) {
+  std::uint64_t value = ~std::uint64_t{0};
+  OK(cudaDeviceGetGraphMemAttribute(0, attribute, &value));
+  return value;
+}
+
+/// A graph that allocates, and frees what it allocated unless the caller is to.
+static cudaGraphExec_t allocating_graph(std::size_t bytes, bool frees, void** pointer) {
+  cudaGraph_t graph;
+  cudaGraphNode_t allocate, free;
+  cudaGraphExec_t exec;
+  cudaMemAllocNodeParams p{};
+  p.bytesize = bytes;
+  p.poolProps.allocType = cudaMemAllocationTypePinned;
+  p.poolProps.location = {cudaMemLocationTypeDevice, 0};
+  OK(cudaGraphCreate(&graph, 0));
+  OK(cudaGraphAddMemAllocNode(&allocate, graph, nullptr, 0, &p));
+  *pointer = p.dptr;
+  if (frees) OK(cudaGraphAddMemFreeNode(&free, graph, &allocate, 1, p.dptr));
+  OK(cudaGraphInstantiate(&exec, graph));
+  OK(cudaGraphDestroy(graph));
+  return exec;
+}
+
+/// Launches hold memory: in one stream the same, in two streams each its own, what is not freed until it is; a trim gives back.
+static void memory_of_graphs() {
+  constexpr std::size_t kBytes = 1 << 20;
+  const auto used = [] { return graph_memory(cudaGraphMemAttrUsedMemCurrent); };
+  OK(cudaDeviceGraphMemTrim(0));
+  const std::uint64_t base = used();
+  cudaStream_t a, b;
+  OK(cudaStreamCreate(&a));
+  OK(cudaStreamCreate(&b));
+  void *first, *second, *kept;
+  cudaGraphExec_t graphs[] = {allocating_graph(kBytes, true, &first), allocating_graph(2 * kBytes, true, &second),
+                              allocating_graph(4 * kBytes, false, &kept)};
+  EXPECT_EQ(used(), base);
+  OK(cudaGraphLaunch(graphs[0], a));
+  OK(cudaGraphLaunch(graphs[0], a));
+  EXPECT_EQ(used(), base + kBytes);
+  OK(cudaGraphLaunch(graphs[1], a));
+  EXPECT_EQ(used(), base + 2 * kBytes);
+  OK(cudaGraphLaunch(graphs[0], b));
+  EXPECT_EQ(used(), base + 3 * kBytes);
+  OK(cudaGraphLaunch(graphs[2], a));
+  EXPECT_EQ(used(), base + 7 * kBytes);
+  OK(cudaDeviceSynchronize());
+  OK(cudaDeviceGraphMemTrim(0));
+  EXPECT_EQ(used(), base + 4 * kBytes);
+  OK(cudaFree(kept));
+  EXPECT_EQ(used(), base + 4 * kBytes);
+  OK(cudaDeviceGraphMemTrim(0));
+  EXPECT_EQ(used(), base);
+  EXPECT_EQ(graph_memory(cudaGraphMemAttrUsedMemHigh), base + 7 * kBytes);
+  std::uint64_t zero = 0;
+  EXPECT_ERROR(cudaErrorInvalidValue, cudaDeviceSetGraphMemAttribute(0, cudaGraphMemAttrUsedMemCurrent, &zero));
+  OK(cudaDeviceSetGraphMemAttribute(0, cudaGraphMemAttrUsedMemHigh, &zero));
+  EXPECT_EQ(graph_memory(cudaGraphMemAttrUsedMemHigh), base);
+  for (cudaGraphExec_t exec : graphs) OK(cudaGraphExecDestroy(exec));
+  OK(cudaStreamDestroy(a));
+  OK(cudaStreamDestroy(b));
+}
+
 int main() {
   built();
   captured();
   refused();
   memory_nodes();
+  memory_of_graphs();
   return finish();
 }
