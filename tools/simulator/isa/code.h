@@ -131,7 +131,8 @@ struct SymbolTable {
 struct KernelCode {
   std::vector<std::unique_ptr<Code>> functions;  // by index into ptx::Module::functions; null where not reachable
   const Code* entry = nullptr;
-  std::uint32_t local_bytes = 0;     // of a thread
+  std::uint32_t local_bytes = 0;     // of a thread: the deepest chain of calls that do not recurse
+  bool recursive = false;            // calls may be deeper: Launch::stack_bytes are on top
   std::uint32_t instructions = 0;    // counters needed
   bool order_dependent = false;      // its blocks must run in a reproducible order
   SharedLayout shared;               // static variables, with gaps between them

@@ -25,7 +25,8 @@ BlockExecutor::BlockExecutor(Launch& launch, Worker& worker)
     shared_initialized_.resize(block_.shared_bytes / 8 + 8);
     block_.shared_initialized = shared_initialized_.data();
   }
-  const std::size_t local_bytes = static_cast<std::size_t>(code_.local_bytes) * warps * kLanes;
+  const std::size_t stack = (code_.local_bytes + (code_.recursive ? launch.stack_bytes : 0) + 15) / 16 * 16;
+  const std::size_t local_bytes = stack * warps * kLanes;
   if (local_bytes > 0) {
     local_size_ = (local_bytes + 4095) / 4096 * 4096;
     void* memory = mmap(nullptr, local_size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -39,8 +40,8 @@ BlockExecutor::BlockExecutor(Launch& launch, Worker& worker)
     warp.block = &block_;
     warp.worker = &worker;
     warp.index = n;
-    warp.local_stride = code_.local_bytes;
-    const std::size_t local = static_cast<std::size_t>(code_.local_bytes) * n * kLanes;
+    warp.local_stride = static_cast<std::uint32_t>(stack);
+    const std::size_t local = stack * n * kLanes;
     if (local_ != nullptr) warp.local = local_ + local;
     if (!local_initialized_.empty()) warp.local_initialized = local_initialized_.data() + local / 8;
     states_.push_back(std::move(state));

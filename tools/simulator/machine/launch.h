@@ -73,9 +73,10 @@ struct Launch {
   Address grid_workspace =
       0;  // of a cooperative launch: %envreg1 and %envreg2 are its high and low words; zeroed device memory
   int device = 0;
-  int registers = 0;            // a thread, by ptxas; 0: not known, as there is no cubin for the device
-  std::size_t spill_bytes = 0;  // local memory a thread, by ptxas
-  std::uint32_t operation = 0;  // number of the operation in the process, from 1
+  int registers = 0;               // a thread, by ptxas; 0: not known, as there is no cubin for the device
+  std::size_t spill_bytes = 0;     // local memory a thread, by ptxas
+  std::size_t stack_bytes = 1024;  // for calls that recurse: cudaLimitStackSize
+  std::uint32_t operation = 0;     // number of the operation in the process, from 1
   Order order;
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   std::uint32_t peers = 0;  // bit d: memory of device d may be used

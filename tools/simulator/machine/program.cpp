@@ -75,7 +75,7 @@ class KernelBuilder final : public SymbolTable {
       code->order_dependent |= code->functions[index]->order_dependent;
     }
     code->entry = code->functions[entry].get();
-    code->local_bytes = stack_bytes(entry, *code);
+    lay_out_stack(entry, *code);
     return code;
   }
 
@@ -201,29 +201,34 @@ class KernelBuilder final : public SymbolTable {
     return static_cast<std::uint32_t>(aligned(local_offset(function, {}), 16));
   }
 
-  // The deepest chain of calls; a kernel whose calls can recurse has the stack limit on top.
-  static std::uint32_t stack_bytes(int entry, const KernelCode& code) {
-    constexpr std::uint32_t kRecursionStack = 64 * 1024;
-    bool recursive = false;
+  // An indirect call may reach any of the functions: the deepest counts once.
+  static void lay_out_stack(int entry, KernelCode& code) {
+    bool indirect = false;
     std::vector<int> state(code.functions.size(), 0);
     std::vector<std::uint32_t> depth(code.functions.size(), 0);
     auto visit = [&](const auto& self, int index) -> std::uint32_t {
       if (state[index] == 2) return depth[index];
       if (state[index] == 1) {
-        recursive = true;
+        code.recursive = true;
         return 0;
       }
       state[index] = 1;
       const Code& function = *code.functions[index];
-      recursive |= std::any_of(function.instructions.begin(), function.instructions.end(),
-                               [](const Instruction& in) { return in.kind == Kind::call_indirect; });
+      indirect |= std::any_of(function.instructions.begin(), function.instructions.end(),
+                              [](const Instruction& in) { return in.kind == Kind::call_indirect; });
       std::uint32_t deepest = 0;
       for (int callee : function.calls) deepest = std::max(deepest, self(self, callee));
       state[index] = 2;
       return depth[index] = deepest + function.local_bytes;
     };
-    const std::uint32_t bytes = visit(visit, entry);
-    return recursive ? bytes + kRecursionStack : bytes;
+    code.local_bytes = visit(visit, entry);
+    if (!indirect) return;
+    code.recursive = true;
+    std::uint32_t deepest = 0;
+    for (std::size_t index = 0; index < code.functions.size(); ++index)
+      if (code.functions[index] != nullptr && code.functions[index].get() != code.entry)
+        deepest = std::max(deepest, visit(visit, static_cast<int>(index)));
+    code.local_bytes += deepest;
   }
 
   const ptx::Module& module_;

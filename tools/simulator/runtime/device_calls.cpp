@@ -11,26 +11,9 @@
 using namespace sim;
 using namespace sim::runtime;
 
-static bool is_device(int device) { return device >= 0 && device < options().devices; }
+static constexpr size_t kMostStack = 512 * 1024 - 1024;  // local memory of a thread ends at 512 KiB
 
-static size_t default_limit(cudaLimit limit) {
-  switch (limit) {
-    case cudaLimitStackSize:
-      return 1024;
-    case cudaLimitPrintfFifoSize:
-      return 1u << 20;
-    case cudaLimitMallocHeapSize:
-      return 8u << 20;
-    case cudaLimitDevRuntimeSyncDepth:
-      return 2;
-    case cudaLimitDevRuntimePendingLaunchCount:
-      return 2048;
-    case cudaLimitMaxL2FetchGranularity:
-      return 64;
-    default:
-      return 0;
-  }
-}
+static bool is_device(int device) { return device >= 0 && device < options().devices; }
 
 extern "C" {
 
@@ -176,8 +159,13 @@ cudaError_t cudaDeviceReset() {
 }
 
 cudaError_t cudaDeviceSetLimit(cudaLimit limit, size_t value) {
-  return call([&](Process&, Lock&) {
+  return call([&](Process& process, Lock& lock) {
     if (limit < cudaLimitStackSize || limit > cudaLimitPersistingL2CacheSize) return cudaErrorUnsupportedLimit;
+    if (limit == cudaLimitStackSize) {
+      if (value > kMostStack) return cudaErrorInvalidValue;
+      // Launches until now have the stack of their time.
+      if (const cudaError_t error = process.synchronize_device(lock, this_thread().device); error != cudaSuccess) return error;
+    }
     current().limits[limit] = value;
     if (limit == cudaLimitMallocHeapSize) set_heap_limit(this_thread().device, value);
     return cudaSuccess;
@@ -188,8 +176,7 @@ cudaError_t cudaDeviceGetLimit(size_t* value, cudaLimit limit) {
   return call([&](Process&, Lock&) {
     if (limit < cudaLimitStackSize || limit > cudaLimitPersistingL2CacheSize) return cudaErrorUnsupportedLimit;
     if (value == nullptr) return cudaErrorInvalidValue;
-    const auto found = current().limits.find(limit);
-    *value = found != current().limits.end() ? found->second : default_limit(limit);
+    *value = limit_of(current(), limit);
     return cudaSuccess;
   });
 }

@@ -190,6 +190,26 @@ ThreadState& this_thread() {
 
 Device& current() { return Process::instance().devices[this_thread().device]; }
 
+std::size_t limit_of(const Device& device, cudaLimit limit) {
+  if (const auto found = device.limits.find(limit); found != device.limits.end()) return found->second;
+  switch (limit) {
+    case cudaLimitStackSize:
+      return 1024;
+    case cudaLimitPrintfFifoSize:
+      return 1u << 20;
+    case cudaLimitMallocHeapSize:
+      return 8u << 20;
+    case cudaLimitDevRuntimeSyncDepth:
+      return 2;
+    case cudaLimitDevRuntimePendingLaunchCount:
+      return 2048;
+    case cudaLimitMaxL2FetchGranularity:
+      return 64;
+    default:
+      return 0;
+  }
+}
+
 void stop(std::string_view message) {
   std::fflush(stdout);
   fmt::print(stderr, "gannet-sim: {}\n", message);

@@ -123,6 +123,7 @@ struct ThreadState {
 ThreadState& this_thread();
 
 Device& current();  // the calling thread's device
+std::size_t limit_of(const Device& device, cudaLimit limit);
 
 /// Prints `gannet-sim: …` and ends the process with code 2.
 [[noreturn]] void stop(std::string_view message);

@@ -28,6 +28,7 @@ cudaError_t run_kernel(const KernelWork& work, Operation& operation) {
       launch.registers = found->second.registers;
       launch.spill_bytes = found->second.frame_bytes;
     }
+    launch.stack_bytes = limit_of(process.devices[operation.device], cudaLimitStackSize);
     launch.peers = process.devices[operation.device].peers | 1u << operation.device;
   }
   const Allocation* workspace = nullptr;

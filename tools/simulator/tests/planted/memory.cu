@@ -209,7 +209,16 @@ __device__ __noinline__ int deep(int n, int* x) {
 __global__ void recurse(int* x, int depth) { x[1] = deep(depth, x); }
 void endless_recursion(bool fixed) {
   int* x = device_array<int>(2);
+  cudaDeviceSetLimit(cudaLimitStackSize, 16 << 10);
   recurse<<<1, 1>>>(x, fixed ? 3 : 1 << 20);
+  cudaDeviceSynchronize();
+  cudaFree(x);
+}
+// Four frames of 1 KiB and the default limit.
+void deeper_than_the_limit(bool fixed) {
+  int* x = device_array<int>(2);
+  if (fixed) cudaDeviceSetLimit(cudaLimitStackSize, 16 << 10);
+  recurse<<<1, 1>>>(x, 3);
   cudaDeviceSynchronize();
   cudaFree(x);
 }
@@ -257,6 +266,7 @@ std::vector<Case> memory_cases() {
           {"async_copy_past_the_end", "out-of-bounds access", async_copy_past_the_end},
           {"other_device", "access to another device's memory", other_device},
           {"endless_recursion", "stack overflow", endless_recursion},
+          {"deeper_than_the_limit", "stack overflow", deeper_than_the_limit},
           {"trapped", "trap", trapped},
           {"bad_function_pointer", "illegal instruction", bad_function_pointer},
           {"leaked", "leak", leaked}};

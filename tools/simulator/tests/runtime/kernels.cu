@@ -124,10 +124,34 @@ static void by_handle() {
   OK(cudaFree(x));
 }
 
+__device__ __noinline__ int nested(int n) {
+  volatile int local[64];
+  local[n % 64] = n;
+  return n == 0 ? 0 : nested(n - 1) + local[n % 64];
+}
+
+__global__ void recurse(int* out, int depth) { *out = nested(depth); }
+
+/// 400 frames of 256 bytes: the stack is as large as the program has asked for.
+static void deep_recursion() {
+  int* out;
+  OK(cudaMallocManaged(&out, 4));
+  OK(cudaDeviceSetLimit(cudaLimitStackSize, 128 << 10));
+  recurse<<<1, 1>>>(out, 400);
+  OK(cudaDeviceSynchronize());
+  EXPECT_EQ(*out, 400 * 401 / 2);
+  std::size_t limit = 0;
+  OK(cudaDeviceGetLimit(&limit, cudaLimitStackSize));
+  EXPECT_EQ(limit, std::size_t{128 << 10});
+  EXPECT_ERROR(cudaErrorInvalidValue, cudaDeviceSetLimit(cudaLimitStackSize, 1 << 20));
+  OK(cudaFree(out));
+}
+
 int main() {
   symbols();
   device_memory();
   cooperative();
   by_handle();
+  deep_recursion();
   return finish();
 }
