@@ -40,12 +40,45 @@ bool match(const Announcement& a, const Announcement& b) {
   return (!reduces(a.kind) || a.op == b.op) && (!has_root(a.kind) || a.peer == b.peer);
 }
 
-std::string pack(const Announcement& call) { return {reinterpret_cast<const char*>(&call), sizeof call}; }
+std::string pack(const Announcement& call, const Clock& before) {
+  std::string message(reinterpret_cast<const char*>(&call), sizeof call);
+  message.append(reinterpret_cast<const char*>(before.data()), before.size() * sizeof before[0]);
+  return message;
+}
 
 Announcement unpack(std::string_view message) {
   Announcement call;
   std::memcpy(static_cast<void*>(&call), message.data(), std::min(message.size(), sizeof call));
   return call;
+}
+
+Clock unpack_clock(std::string_view message) {
+  Clock clock(message.size() <= sizeof(Announcement) ? 0 : (message.size() - sizeof(Announcement)) / sizeof(Clock::value_type));
+  if (!clock.empty()) std::memcpy(clock.data(), message.data() + sizeof(Announcement), clock.size() * sizeof clock[0]);
+  return clock;
+}
+
+// The one that sends does not learn when its data arrives: it may be on its way when the sender goes on.
+bool waits_for(const Announcement& call, int rank, int other) {
+  if (call.count == 0 || rank == other) return false;
+  switch (call.kind) {
+    case CallKind::all_reduce:
+    case CallKind::all_gather:
+    case CallKind::reduce_scatter:
+    case CallKind::all_to_all:
+      return true;
+    case CallKind::broadcast:
+    case CallKind::scatter:
+      return other == call.peer;
+    case CallKind::reduce:
+    case CallKind::gather:
+      return rank == call.peer;
+    case CallKind::send:
+      return false;
+    case CallKind::receive:
+      return other == call.peer;
+  }
+  return false;
 }
 
 std::uint64_t sent_elements(const Announcement& call, int rank, int ranks) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "nccl/reduction.h"
 
@@ -40,8 +41,14 @@ std::string text_of(const Announcement& call);  // "ncclAllReduce(count 4, float
 /// Can the two be the same collective of two ranks, or the two ends of a transfer?
 bool match(const Announcement& a, const Announcement& b);
 
-std::string pack(const Announcement& call);
+/// What has happened before a communication, by the lanes of sim::Order; of use to ranks of the same process only.
+using Clock = std::vector<std::uint64_t>;
+
+std::string pack(const Announcement& call, const Clock& before = {});
 Announcement unpack(std::string_view message);
+Clock unpack_clock(std::string_view message);
+/// Does rank `rank` know at the end of the communication that rank `other` had begun it?
+bool waits_for(const Announcement& call, int rank, int other);
 
 /// Elements of the buffers, for a communicator of so many ranks; 0 where the rank does not use the buffer.
 std::uint64_t sent_elements(const Announcement& call, int rank, int ranks);

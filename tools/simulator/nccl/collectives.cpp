@@ -32,10 +32,20 @@ std::string waiting_text(const Mesh& mesh, const Communication& mine, double sec
                      text_of(mine.call), mine.number + 1, list, mesh.name());
 }
 
+void join(Clock& into, const Clock& other) {
+  if (into.size() < other.size()) into.resize(other.size());
+  for (std::size_t i = 0; i < other.size(); ++i) into[i] = std::max(into[i], other[i]);
+}
+
 class Collective {
  public:
   Collective(Mesh& mesh, const Communication& mine, const Conditions& conditions)
-      : mesh_(mesh), mine_(mine), ranks_(mesh.size()), rank_(mesh.rank()), bytes_(size_of(mine.call.type)) {
+      : mesh_(mesh),
+        mine_(mine),
+        ranks_(mesh.size()),
+        rank_(mesh.rank()),
+        bytes_(size_of(mine.call.type)),
+        before_(conditions.before) {
     patience_.stop = conditions.stop;
     patience_.seconds = conditions.seconds;
     patience_.complain = [this, &conditions](const std::vector<int>& ranks) {
@@ -68,7 +78,7 @@ class Collective {
   Result announce() {
     heard_.emplace(rank_, mine_.call);
     for (int r = 0; r < ranks_; ++r) {
-      if (r != rank_) mesh_.tell(r, Channel::collective, mine_.number, pack(mine_.call));
+      if (r != rank_) mesh_.tell(r, Channel::collective, mine_.number, pack(mine_.call, mesh_.is_local(r) ? before_ : Clock{}));
     }
     Result result;
     auto deadline = steady_clock::time_point::max();
@@ -99,6 +109,7 @@ class Collective {
         if (!message) continue;
         const Announcement call = unpack(*message);
         heard_.emplace(r, call);
+        if (mesh_.is_local(r) && waits_for(mine_.call, rank_, r)) join(result.learned, unpack_clock(*message));
         if (!match(call, mine_.call) && deadline == steady_clock::time_point::max())
           deadline = steady_clock::now() + kMismatchCollects;
       }
@@ -237,6 +248,7 @@ class Collective {
   const Communication& mine_;
   const int ranks_, rank_;
   const std::size_t bytes_;
+  const Clock before_;
   Patience patience_;
   std::map<int, Announcement> heard_;
 };
@@ -268,11 +280,12 @@ Result point_to_point(Mesh& mesh, const std::vector<Communication>& mine, const 
     half.transfer.outgoing = out;
     half.transfer.data = out ? const_cast<std::byte*>(c.send) : c.receive;
     half.transfer.bytes = c.call.count * size_of(c.call.type);
-    mesh.tell(c.call.peer, out ? Channel::send : Channel::receive, c.number, pack(c.call));
+    mesh.tell(c.call.peer, out ? Channel::send : Channel::receive, c.number,
+              pack(c.call, out && mesh.is_local(c.call.peer) ? conditions.before : Clock{}));
   }
   for (std::size_t i = 0; i < std::min(to_self.size(), from_self.size()); ++i) {
     const Communication &from = *to_self[i], &to = *from_self[i];
-    if (!match(from.call, to.call)) return {Outcome::done, Mismatch{{mesh.rank(), mesh.rank()}, {from.call, to.call}}, -1};
+    if (!match(from.call, to.call)) return {Outcome::done, Mismatch{{mesh.rank(), mesh.rank()}, {from.call, to.call}}, -1, {}};
     if (from.call.count > 0) std::memmove(to.receive, from.send, from.call.count * size_of(from.call.type));
   }
 
@@ -324,6 +337,8 @@ Result point_to_point(Mesh& mesh, const std::vector<Communication>& mine, const 
                               : Mismatch{{half.transfer.peer, mesh.rank()}, {theirs, half.communication->call}};
         break;
       }
+      if (mesh.is_local(half.transfer.peer) && waits_for(half.communication->call, mesh.rank(), half.transfer.peer))
+        join(result.learned, unpack_clock(*message));
       news = half.matched = true;
       mesh.start(half.transfer);
     }

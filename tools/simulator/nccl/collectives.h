@@ -28,10 +28,12 @@ struct Result {
   Outcome outcome = Outcome::done;
   std::optional<Mismatch> mismatch;  // then the outcome means nothing
   int gone = -1;                     // the rank, when the outcome is `gone`
+  Clock learned;                     // what had happened on the ranks of this process that it waited for
 };
 
 struct Conditions {
   const std::atomic<bool>* stop = nullptr;
+  Clock before;                                 // what has happened before the communication
   double seconds = 10;                          // of waiting without progress, until
   std::function<void(const std::string&)> say;  // is told who waits for whom
 };

@@ -1,5 +1,6 @@
 #include "nccl/execution.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <optional>
@@ -144,7 +145,14 @@ cudaError_t execute(const Plan& plan, const runtime::CollectiveRun& run) {
   Conditions conditions;
   conditions.stop = run.abort;
   conditions.seconds = options().deadlock;
+  conditions.before = run.order->after;
   conditions.say = [&](const std::string& text) { say(fmt::format("device {}: {}", comm.device, text)); };
+  const auto learn = [&](const Result& result) {
+    std::vector<std::uint64_t>& learned = *run.learned;
+    learned.resize(std::max(learned.size(), result.learned.size()));
+    for (std::size_t lane = 0; lane < result.learned.size(); ++lane)
+      learned[lane] = std::max(learned[lane], result.learned[lane]);
+  };
   std::vector<Communication> transfers;
   for (const Call& call : plan.calls) {
     const std::optional<Communication> communication = prepare(comm, call);
@@ -155,11 +163,14 @@ cudaError_t execute(const Plan& plan, const runtime::CollectiveRun& run) {
       continue;
     }
     const Result result = collective(*comm.mesh, *communication, conditions);
+    learn(result);
     const bool good = !result.mismatch && result.outcome == Outcome::done;
     if (!good) return conclude(comm, result, name, run.abort);
   }
   if (transfers.empty()) return cudaSuccess;
-  return conclude(comm, point_to_point(*comm.mesh, transfers, conditions), name, run.abort);
+  const Result result = point_to_point(*comm.mesh, transfers, conditions);
+  learn(result);
+  return conclude(comm, result, name, run.abort);
 }
 
 }  // namespace sim::nccl

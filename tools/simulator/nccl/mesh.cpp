@@ -125,6 +125,11 @@ std::vector<std::pair<Channel, std::string>> Mesh::untaken(int from) const {
   return result;
 }
 
+bool Mesh::is_local(int rank) const {
+  const Lock lock(mutex_);
+  return peer(rank).local != nullptr;
+}
+
 void Mesh::start(Transfer& transfer) {
   std::shared_ptr<Mesh> local;
   {

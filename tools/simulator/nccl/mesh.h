@@ -102,6 +102,7 @@ class Mesh : public std::enable_shared_from_this<Mesh> {
   Outcome wait(const std::function<bool()>& ready, const std::function<std::vector<int>()>& awaited, Patience& patience);
   bool heard(int peer, Channel channel, std::uint64_t number) const;  // for `ready`
 
+  bool is_local(int peer) const;  // it is a rank of this process
   bool is_gone(int peer) const;
   std::string why_gone(int peer) const;  // "has left the communicator"
 

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -25,6 +26,9 @@ struct CollectiveRun {
   int device = 0;                // of the stream
   std::uint32_t operation = 0;   // number of the operation in the process, for host_access()
   const Order* order = nullptr;  // what happened before it
+  /// To be joined with the `after` of the collectives of other streams that this one has waited for: what follows it in its
+  /// stream then comes after what was before them in theirs.
+  std::vector<std::uint64_t>* learned = nullptr;
   const std::atomic<bool>* abort =
       nullptr;  // true: return soon, with any error (reset of the device, end of the process, fail())
 };

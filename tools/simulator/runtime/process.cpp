@@ -111,8 +111,8 @@ void Process::submit(CUstream_st& stream, const OperationPtr& operation, const s
     before.push_back(device.legacy.tail);
     join(clock, device.legacy.clock);
   }
-  for (const OperationPtr& other : also_after)
-    if (other) join(clock, other->clock());
+  for (const OperationPtr& other : before)
+    if (other) join(clock, other->clock());  // of those in streams too: they may have learned more since
   operation->device = stream.device;
   operation->number = scheduler.next_number();
   operation->order.lane = stream.lane;

@@ -70,6 +70,12 @@ void join(Clock& into, const Clock& other) {
   for (std::size_t i = 0; i < other.size(); ++i) into[i] = std::max(into[i], other[i]);
 }
 
+void Operation::learn(const Clock& clock) {
+  if (clock.empty()) return;
+  join(learned, clock);
+  join(order.after, clock);
+}
+
 Clock Operation::clock() const {
   Clock clock = order.after;
   if (clock.size() <= order.lane) clock.resize(order.lane + 1);
@@ -192,7 +198,9 @@ void Scheduler::finish(Operation& operation, cudaError_t error) {
   pending_.erase(operation.number);
   std::vector<Operation*> after;
   after.swap(operation.after);
+  operation.learn(Clock(operation.learned));
   for (Operation* next : after) {
+    next->learn(operation.learned);
     std::erase(next->before, hold);
     if (next->before.empty()) make_ready(*next);
   }

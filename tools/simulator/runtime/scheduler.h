@@ -41,6 +41,7 @@ struct Operation {
   std::uint32_t number = 0;
   std::string name;
   Order order;
+  Clock learned;               // what a collective learned from its peers while it ran has happened before what follows it
   bool after_failure = false;  // runs when its device has failed, too
   std::function<cudaError_t(Operation&)> run;
 
@@ -52,6 +53,7 @@ struct Operation {
   std::vector<Operation*> after;                   // that wait for this one
 
   bool done() const { return state == State::done; }
+  void learn(const Clock& clock);
   Clock clock() const;  // its own place included
 };
 using OperationPtr = std::shared_ptr<Operation>;

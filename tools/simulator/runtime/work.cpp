@@ -78,6 +78,7 @@ cudaError_t run_collective(const Collective& collective, Operation& operation) {
   run.device = operation.device;
   run.operation = operation.number;
   run.order = &operation.order;
+  run.learned = &operation.learned;
   run.abort = &Process::instance().devices[operation.device].abort;
   return collective.run(run);
 }

@@ -55,6 +55,11 @@ __global__ void write(float* data, std::size_t count) {
   if (i < count) data[i] = 1;
 }
 
+__global__ void increase(float* data, std::size_t count) {
+  const std::size_t i = blockIdx.x * std::size_t{blockDim.x} + threadIdx.x;
+  if (i < count) data[i] += 1;
+}
+
 /// Rank 1 is a child process that is killed; it takes part in one collective and not in the second.
 void peer_dies(bool aborts) {
   ncclUniqueId id;
@@ -225,6 +230,18 @@ const std::map<std::string, std::function<void()>> kCases = {
        two_ranks(CALL(write<<<kCount / 128, 128, 0, stream>>>(data, kCount);
                       NCCL(ncclAllReduce(data, data, kCount, ncclFloat32, ncclSum, comm, stream));
                       write<<<kCount / 128, 128, 0, stream>>>(data, kCount); (void)r));
+     }},
+    // The root of a broadcast does not wait for the others.
+    {"no barrier",
+     [] {
+       static std::atomic<float*> of_root{nullptr};
+       static std::atomic<int> ready{0};
+       two_ranks(CALL(if (r == 0) of_root = data; if (r == 1) OK(cudaDeviceEnablePeerAccess(0, 0));
+                      float* const token = upload(std::vector<float>(4, 0)); ++ready;
+                      while (ready < 2) std::this_thread::yield();
+                      if (r == 1) write<<<kCount / 128, 128, 0, stream>>>(of_root, kCount);
+                      NCCL(ncclBroadcast(token, token, 4, ncclFloat32, 0, comm, stream));
+                      if (r == 0) increase<<<kCount / 128, 128, 0, stream>>>(data, kCount)));
      }},
     {"not simulated",
      [] {

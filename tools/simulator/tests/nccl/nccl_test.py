@@ -69,6 +69,7 @@ FAULTS = {
     "host memory": (3, [r"========= memcheck: .*: read of 64 bytes"], [r"rank 0: cudaErrorIllegalAddress"]),
     "uninitialized": (3, [r"========= initcheck: .*: read of 64 bytes"], []),
     "race": (3, [r"========= racecheck: race between streams: .*ncclAllReduce"], []),
+    "no barrier": (3, [r"========= racecheck: race between streams: "], []),
     "in order": (0, [r"\A\Z"], [r"^PASSED$"]),
     "not simulated": (2, [r"^gannet-sim: ncclGroupSimulateEnd is not simulated$"], []),
 }

@@ -233,6 +233,82 @@ void transfers_are_independent() {
   });
 }
 
+// Nothing but the collective orders a kernel that writes to a peer's memory and the peer's kernel that reads it: an all-reduce
+// is a barrier, and what came before a broadcast of the root is over when it has arrived.
+void collectives_order(bool barrier) {
+  std::vector<float*> data(2);
+  std::atomic<int> ready{0};
+  on_ranks(2, [&](int r, ncclComm_t comm) {
+    constexpr std::size_t kCount = 1000;
+    cudaStream_t stream;
+    OK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    OK(cudaDeviceEnablePeerAccess(1 - r, 0));
+    data[r] = upload(std::vector<float>(kCount, -1));
+    float* token = upload(std::vector<float>{1});
+    float* factor = upload(std::vector<float>{2});
+    ++ready;
+    while (ready < 2) std::this_thread::yield();
+    for (int step = 0; step < 3; ++step) {
+      if (r == 0 || barrier) fill<<<blocks(kCount), 256, 0, stream>>>(data[1 - r], kCount, static_cast<float>(step));
+      if (barrier) {
+        NCCL(ncclAllReduce(token, token, 1, ncclFloat32, ncclMax, comm, stream));
+      } else {
+        NCCL(ncclBroadcast(token, token, 1, ncclFloat32, 0, comm, stream));
+      }
+      if (r == 1 || barrier) scale<<<blocks(kCount), 256, 0, stream>>>(data[r], kCount, factor);
+      NCCL(ncclAllReduce(token, token, 1, ncclFloat32, ncclMax, comm, stream));
+    }
+    OK(cudaStreamSynchronize(stream));
+    if (r == 1 || barrier) EXPECT_EQ(download(data[r], kCount)[17], 2 * (2 + 1.f));
+    ++ready;
+    while (ready < 4) std::this_thread::yield();
+    OK(cudaDeviceDisablePeerAccess(1 - r));
+    for (float* memory : {data[r], token, factor}) OK(cudaFree(memory));
+    OK(cudaStreamDestroy(stream));
+  });
+}
+
+// The same between a send and its receive, in a graph.
+void transfers_order() {
+  float* data = nullptr;
+  std::atomic<int> ready{0};
+  on_ranks(2, [&](int r, ncclComm_t comm) {
+    constexpr std::size_t kCount = 1000;
+    cudaStream_t stream;
+    OK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    if (r == 0) OK(cudaDeviceEnablePeerAccess(1, 0));
+    if (r == 1) data = upload(std::vector<float>(kCount, -1));
+    float* token = upload(std::vector<float>{1});
+    float* factor = upload(std::vector<float>{2});
+    ++ready;
+    while (ready < 2) std::this_thread::yield();
+    cudaGraph_t graph;
+    cudaGraphExec_t executable;
+    OK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    if (r == 0) {
+      fill<<<blocks(kCount), 256, 0, stream>>>(data, kCount, 5);
+      NCCL(ncclSend(token, 1, ncclFloat32, 1, comm, stream));
+    } else {
+      NCCL(ncclRecv(token, 1, ncclFloat32, 0, comm, stream));
+      scale<<<blocks(kCount), 256, 0, stream>>>(data, kCount, factor);
+    }
+    OK(cudaStreamEndCapture(stream, &graph));
+    OK(cudaGraphInstantiate(&executable, graph, 0));
+    OK(cudaGraphLaunch(executable, stream));
+    OK(cudaStreamSynchronize(stream));
+    if (r == 1) EXPECT_EQ(download(data, kCount)[17], 2 * (5 + 1.f));
+    ++ready;
+    while (ready < 4) std::this_thread::yield();
+    OK(cudaGraphExecDestroy(executable));
+    OK(cudaGraphDestroy(graph));
+    if (r == 0) OK(cudaDeviceDisablePeerAccess(1));
+    if (r == 1) OK(cudaFree(data));
+    OK(cudaFree(token));
+    OK(cudaFree(factor));
+    OK(cudaStreamDestroy(stream));
+  });
+}
+
 void large(int ranks) {
   on_ranks(ranks, [&](int r, ncclComm_t comm) {
     constexpr std::size_t kCount = std::size_t{16} << 20;  // 64 MiB
@@ -259,6 +335,9 @@ int main() {
     if (ranks > 1) two_communicators(ranks);
   }
   transfers_are_independent();
+  collectives_order(true);
+  collectives_order(false);
+  transfers_order();
   large(2);
   large(8);
   return verdict();
