@@ -22,6 +22,8 @@ inline constexpr std::uint8_t kFences = 8;    // .release or .acq_rel: as if a f
 inline constexpr std::uint8_t kGeneric = 16;  // the address may be of any space
 inline constexpr std::uint8_t kResult = 32;   // of an atomic: somebody reads the old value
 inline constexpr std::uint8_t kUnlocks = 64;  // of an atomic in shared memory: exch or cas, with which locks are made
+// Instruction::more of strong accesses; plain ones have the widths of registers below it.
+inline constexpr std::uint8_t kOfBlock = 64;  // .cta: strong among the threads of the block only
 
 using Addresses = std::uint64_t[kLanes];
 using Offsets = std::uint32_t[kLanes];

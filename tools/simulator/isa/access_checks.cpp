@@ -208,8 +208,14 @@ void check_global(Warp& warp, const Instruction& in, const Allocation& a, const 
   if (a.initialized != nullptr) check_initialized(warp, in, a, address, mask, as_one ? mask & -mask : mask, use);
   if (warp.block->races == nullptr) return;
   if (as_one) mask &= -mask;
-  if (is_strong(use.kind)) order_blocks(warp, in, address, mask, use.kind);
-  check_global_race(warp, in, a, address, mask, use.bytes, use.kind, use.data);
+  AccessKind kind = use.kind;
+  if (is_strong(kind) && (in.more & kOfBlock) != 0) {
+    // To other blocks it is as any access.
+    kind = is_write(kind) ? AccessKind::write : AccessKind::read;
+  } else if (is_strong(kind)) {
+    order_blocks(warp, in, address, mask, kind);
+  }
+  check_global_race(warp, in, a, address, mask, use.bytes, kind, use.data);
 }
 
 void check_shared(Warp& warp, const Instruction& in, const std::uint32_t* offset, Mask mask, const Use& use) {

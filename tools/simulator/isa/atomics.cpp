@@ -301,7 +301,7 @@ bool is_floating(Type type) {
 
 bool decode_atomic(const ptx::Instruction& in, Decoder& decoder, Instruction& out) {
   static constexpr std::string_view kOperations[] = {"add", "and", "or", "xor", "min", "max", "exch", "cas", "inc", "dec"};
-  static constexpr std::string_view kIgnored[] = {"relaxed", "acquire", "cta", "cluster", "gpu", "sys", "noftz"};
+  static constexpr std::string_view kIgnored[] = {"relaxed", "acquire", "cluster", "gpu", "sys", "noftz"};
   Space space = Space::none;
   Type type = Type::none;
   std::string_view operation;
@@ -314,6 +314,8 @@ bool decode_atomic(const ptx::Instruction& in, Decoder& decoder, Instruction& ou
       operation = modifier;
     } else if (modifier == "release" || modifier == "acq_rel") {
       out.flags |= kFences;
+    } else if (modifier == "cta") {
+      out.more |= kOfBlock;
     } else if (std::find(std::begin(kIgnored), std::end(kIgnored), modifier) == std::end(kIgnored) &&
                !is_cache_hint(modifier)) {
       return false;

@@ -67,7 +67,7 @@ struct PlainForm {
   Space space = Space::none;
   Type type = Type::none;
   unsigned count = 1;
-  bool strong = false, releases = false;
+  bool strong = false, releases = false, of_block = false;
 };
 
 bool parse(const ptx::Instruction& in, PlainForm& form) {
@@ -82,7 +82,9 @@ bool parse(const ptx::Instruction& in, PlainForm& form) {
                modifier == "mmio") {
       form.strong = true;
       form.releases = modifier == "release";
-    } else if (modifier != "weak" && modifier != "cta" && modifier != "cluster" && modifier != "gpu" && modifier != "sys" &&
+    } else if (modifier == "cta") {
+      form.of_block = true;
+    } else if (modifier != "weak" && modifier != "cluster" && modifier != "gpu" && modifier != "sys" &&
                !is_cache_hint(modifier)) {
       return false;
     }
@@ -151,6 +153,7 @@ bool finish(const ptx::Instruction& in, const Operand& operand, const PlainForm&
   if (is_load && is_signed(form.type) && registers.memory < reg) out.flags |= kSigned;
   if (form.strong) out.flags |= kStrong;
   if (form.releases) out.flags |= kFences;
+  if (form.strong && form.of_block) out.more |= kOfBlock;
   const Address address = decode_address(in, operand, form.space, decoder);
   if (address.frame) {
     if (address.offset < 0 || static_cast<std::size_t>(address.offset) + registers.memory * count > address.frame->bytes) {
@@ -194,7 +197,7 @@ bool finish(const ptx::Instruction& in, const Operand& operand, const PlainForm&
       [[fallthrough]];
     case Space::global:
     case Space::constant:
-      if (form.strong && is_load) decoder.order_dependent();
+      if (form.strong && !form.of_block && is_load) decoder.order_dependent();
       out.run = is_load ? load_handler(HandlerSpace::global, registers.memory, reg, count, is_checked())
                         : store_handler(HandlerSpace::global, registers.memory, reg, count, is_checked());
       return true;
@@ -297,7 +300,7 @@ bool decode_store(const ptx::Instruction& in, Decoder& decoder, Instruction& out
   return finish(in, in.operands[0], form, registers, false, decoder, out);
 }
 
-bool decode_fence(const ptx::Instruction& in, Decoder&, Instruction& out) {
+bool decode_fence(const ptx::Instruction& in, Decoder& decoder, Instruction& out) {
   // Proxies (textures, the asynchronous engines) see memory as the generic one does.
   for (std::string_view modifier : in.modifiers) {
     if (modifier.starts_with("proxy") || modifier.starts_with("mbarrier_init") || modifier.starts_with("sync_restrict")) {
@@ -311,6 +314,8 @@ bool decode_fence(const ptx::Instruction& in, Decoder&, Instruction& out) {
   }
   if (in.modifiers.empty()) return false;
   out.run = in.has("cta") ? fence<false> : fence<true>;
+  // Blocks that publish something to each other may wait for it, by whatever loads.
+  if (!in.has("cta")) decoder.order_dependent();
   return true;
 }
 

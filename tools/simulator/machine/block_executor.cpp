@@ -11,6 +11,11 @@
 #include "machine/options.h"
 
 namespace sim {
+namespace {
+
+constexpr std::size_t kEagerPoison = std::size_t{1} << 20;  // of local memory: a deeper stack is hardly used
+
+}  // namespace
 
 BlockExecutor::BlockExecutor(Launch& launch, Worker& worker)
     : launch_(launch), worker_(worker), code_(*launch.kernel->code), adversarial_(options().schedule == Schedule::adversarial) {
@@ -32,6 +37,7 @@ BlockExecutor::BlockExecutor(Launch& launch, Worker& worker)
     void* memory = mmap(nullptr, local_size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) throw Error("there is no memory for {} bytes of local memory", local_bytes);
     local_ = static_cast<std::byte*>(memory);
+    if (local_size_ > kEagerPoison) map_poison(local_, local_size_);
     if (options().initcheck) local_initialized_.resize(local_bytes / 8 + 8);
   }
   for (std::uint32_t n = 0; n < warps; ++n) {
@@ -62,14 +68,14 @@ void BlockExecutor::start(std::uint64_t linear) {
   if (adversarial_) random_.seed(options().seed * 0x9e3779b97f4a7c15u + launch_.operation * 0x2545f4914f6cdd1du + linear);
   barriers_.fill(Barrier{});
   // Memory that was not written is never zero by luck.
-  std::memset(block_.shared, 0xcb, block_.shared_bytes);
+  std::memset(block_.shared, kPoison, block_.shared_bytes);
   std::fill(shared_initialized_.begin(), shared_initialized_.end(), 0);
   std::fill(local_initialized_.begin(), local_initialized_.end(), 0);
   if (local_ != nullptr) {
-    if (local_size_ <= std::size_t{1} << 20) {
-      std::memset(local_, 0xcb, local_size_);
+    if (local_size_ <= kEagerPoison) {
+      std::memset(local_, kPoison, local_size_);
     } else {
-      madvise(local_, local_size_, MADV_DONTNEED);  // a deep stack, hardly used: zero is what can be had without touching it
+      madvise(local_, local_size_, MADV_DONTNEED);
     }
   }
   checks::start(block_);

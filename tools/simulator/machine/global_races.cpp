@@ -9,6 +9,7 @@
 #include "machine/checks.h"
 #include "machine/operations.h"
 #include "machine/races.h"
+#include "machine/stream_ordered.h"
 
 namespace sim {
 namespace {
@@ -200,6 +201,13 @@ void check_global_race(Warp& warp, const Instruction& in, const Allocation& a, c
   BlockOrder& order = warp.block->races->order;
   if (a.words == nullptr || order.segment == 0) return;
   if (!is_strong(kind)) order.accessed = true;
+  if (a.stream_ordered != nullptr && std::find(order.used.begin(), order.used.end(), a.stream_ordered) == order.used.end()) {
+    order.used.push_back(a.stream_ordered);
+    const Launch& launch = *warp.block->launch;
+    const int lane = std::countr_zero(mask);
+    a.stream_ordered->use(a, launch.operation, launch.order, order.segment, warp.thread_of(lane), in.index,
+                          checks::kernel_name(warp), [&] { return checks::place(warp, in, lane); });
+  }
   // `mine` has the lane's bits clear: kLanes divides the first thread of a warp.
   Access access{warp,
                 in,
@@ -272,6 +280,13 @@ void check_copy_race(const Order& order, std::uint32_t operation, std::string_vi
   const std::uint64_t segment = operations.take_segments(operation, 1, 0, 0);
   if (segment == 0) return;
   const std::uint64_t stamp = Stamp::make(segment, 0, Stamp::kUnknown, false) | Stamp::kAllBytes;
+  if (a.stream_ordered != nullptr) {
+    a.stream_ordered->use(a, operation, order, segment, 0, Stamp::kUnknown, what, [&] {
+      Place place;
+      place.kernel = what;
+      return place;
+    });
+  }
   bool reported = false;
   auto look_at = [&](std::uint64_t old, bool old_writes, Address word) {
     if (old < floor || old == 0 || reported) return;

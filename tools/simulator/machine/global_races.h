@@ -69,6 +69,7 @@ struct BlockOrder {
   bool accessed = false;    // since the last fence
   bool concurrent = false;  // other blocks run on other host threads
   std::vector<std::uint64_t> own_segments;
+  std::vector<const StreamOrdered*> used;  // of what the block has accessed
   std::vector<std::pair<LaunchOrder::Location*, std::uint32_t>> acquired;
   std::uint64_t version = 0;  // of what it can release: grows with its fences and with what it acquires
   std::vector<std::pair<Address, std::uint64_t>>

@@ -14,6 +14,7 @@
 #include "error.h"
 #include "machine/checks.h"
 #include "machine/executor.h"
+#include "machine/occupancy.h"
 #include "machine/options.h"
 #include "machine/profile.h"
 
@@ -94,23 +95,32 @@ void run_blocks(Run& run, Worker& worker) {
   }
 }
 
-// Blocks that may wait for each other or depend on the order of their atomics: those that a device would hold at once take
-// turns on one thread.
+// Blocks that may wait for each other or depend on the order of their atomics: at most `resident` of them, those that a device
+// would hold at once, take turns on one thread. Many would drive each other out of the caches, so there are few at first, and
+// more when none of them ends: they may wait for one that has not begun.
 void run_resident(Run& run, Worker& worker, std::uint64_t resident) {
+  constexpr std::uint64_t kFew = 128;
+  constexpr int kFruitless = 2;  // turns of all in which none ended
   const FloatingState state;
   try {
     std::vector<std::unique_ptr<BlockExecutor>> executors;
     std::vector<std::size_t> active;
-    std::uint64_t next = 0;
+    std::uint64_t next = 0, most = run.launch.cooperative ? resident : std::min(resident, kFew);
+    int fruitless = 0;
     while (next < run.blocks || !active.empty()) {
-      while (next < run.blocks && active.size() < resident) {
+      while (next < run.blocks && active.size() < most) {
         std::size_t place = 0;
         while (std::find(active.begin(), active.end(), place) != active.end()) ++place;
         if (place == executors.size()) executors.push_back(std::make_unique<BlockExecutor>(run.launch, worker));
         executors[place]->start(run.order.at(next++));
         active.push_back(place);
       }
-      std::erase_if(active, [&](std::size_t place) { return executors[place]->turn(); });
+      const std::size_t ended = std::erase_if(active, [&](std::size_t place) { return executors[place]->turn(); });
+      fruitless = ended == 0 ? fruitless + 1 : 0;
+      if (fruitless >= kFruitless && most < resident) {
+        most = std::min(resident, 2 * most);
+        fruitless = 0;
+      }
     }
   } catch (const LaunchAbort& abort) {
     run.stop(abort.error);
@@ -180,15 +190,14 @@ class Pool {
   bool ending_ = false;
 };
 
-// As many as fit on the device by their threads; a cooperative grid is there as a whole.
+// As many as the device's multiprocessors hold; a cooperative grid is there as a whole.
 std::uint64_t resident_blocks(const Launch& launch, std::uint64_t blocks) {
   if (launch.cooperative) return blocks;
   const DeviceModel& model = device_model(options().architecture);
-  const std::uint64_t threads = launch.block[0] * launch.block[1] * launch.block[2];
-  const std::uint64_t fit = static_cast<std::uint64_t>(model.multiprocessors) *
-                            std::max<std::uint64_t>(1, model.max_threads_per_multiprocessor / threads);
-  constexpr std::uint64_t kMost = 128;  // more would only drive each other out of the caches
-  return std::min({blocks, fit, kMost});
+  const Occupancy o = occupancy(model, launch.block[0] * launch.block[1] * launch.block[2], launch.registers,
+                                launch.kernel->static_shared_bytes + launch.dynamic_shared_bytes);
+  return std::min(blocks,
+                  static_cast<std::uint64_t>(model.multiprocessors) * static_cast<std::uint64_t>(std::max(o.blocks, 1)));
 }
 
 }  // namespace

@@ -105,6 +105,7 @@ void BlockOrder::start(const Launch& launch_, std::uint64_t linear_, bool concur
   accessed = false;
   concurrent = concurrent_;
   own_segments.clear();
+  used.clear();
   acquired.clear();
   last_release.clear();
 }

@@ -28,7 +28,6 @@ constexpr std::size_t kPoisonFile = std::size_t{16} << 20;
 constexpr std::size_t kEagerPoison = std::size_t{32}
                                      << 20;  // larger allocations get their poison page by page, when they are touched
 constexpr Address kNear = Address{1} << 20;  // of registered memory, for messages
-constexpr int kPoison = 0xcb;                // as float -2.7e7, as int -875836469, as half -15.6
 
 std::size_t round_up(std::size_t value, std::size_t to) { return (value + to - 1) / to * to; }
 
@@ -162,15 +161,9 @@ class Region {
       std::memset(memory, kPoison, bytes);
       return;
     }
-    std::size_t at = 0;
-    for (const std::size_t whole = bytes / kPage * kPage; at < whole;) {
-      const std::size_t piece = std::min(whole - at, kPoisonFile);
-      void* mapped =
-          mmap(memory + at, piece, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, poison_file(), 0);
-      if (mapped == MAP_FAILED) throw Error("the host has no memory for {} bytes", bytes);
-      at += piece;
-    }
-    std::memset(memory + at, kPoison, bytes - at);
+    const std::size_t whole = bytes / kPage * kPage;
+    map_poison(memory, whole);
+    std::memset(memory + whole, kPoison, bytes - whole);
   }
 
   Address begin_ = 0, next_ = 0, writable_ = 0;
@@ -191,6 +184,15 @@ int region_of(Address address) {
 }
 
 }  // namespace
+
+void map_poison(std::byte* memory, std::size_t bytes) {
+  for (std::size_t at = 0; at < bytes;) {
+    const std::size_t piece = std::min(bytes - at, kPoisonFile);
+    void* mapped = mmap(memory + at, piece, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, poison_file(), 0);
+    if (mapped == MAP_FAILED) throw Error("the host has no memory for {} bytes", bytes);
+    at += piece;
+  }
+}
 
 struct Memory::Implementation {
   using Registered =

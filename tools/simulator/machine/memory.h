@@ -27,10 +27,13 @@ inline constexpr Address kParameterWindow = kWindowBase + 0x2'0000'0000;  // + o
 inline constexpr Address kFunctionWindow = kWindowBase + 0x3'0000'0000;   // + 16 * index of a function
 inline constexpr Address kWindowSpan = 0x1'0000'0000;
 
+inline constexpr int kPoison = 0xcb;  // of fresh memory: as float -2.7e7, as int -875836469, as half -15.6
+
 enum class MemoryKind : std::uint8_t { device, pinned, managed, registered, variable, constant };
 
 /// Who last wrote and read a 4-byte word of global memory: for races between blocks and between streams.
 struct WordShadow;
+class StreamOrdered;
 
 struct Allocation {
   Address base = 0, end = 0;  // [base, end)
@@ -38,14 +41,19 @@ struct Allocation {
   MemoryKind kind = MemoryKind::device;
   int device = 0;
   bool freed = false;
-  bool host_reads = false;              // the host may read and write it without a copy: no initialisation tracking
-  std::uint8_t* initialized = nullptr;  // a bit a byte from base, or null when not tracked
-  WordShadow* words = nullptr;          // a record per 4 bytes, or null when not tracked
-  std::string name;                     // a variable's; else ""
-  std::uint64_t serial = 0;             // n-th allocation of the process
+  bool host_reads = false;                  // the host may read and write it without a copy: no initialisation tracking
+  std::uint8_t* initialized = nullptr;      // a bit a byte from base, or null when not tracked
+  WordShadow* words = nullptr;              // a record per 4 bytes, or null when not tracked
+  StreamOrdered* stream_ordered = nullptr;  // of a stream's allocator (machine/stream_ordered.h), when races are checked
+  std::string name;                         // a variable's; else ""
+  std::uint64_t serial = 0;                 // n-th allocation of the process
 
   std::byte* working(Address address) const { return reinterpret_cast<std::byte*>(address + delta); }
 };
+
+/// Replaces whole pages, all of one mapping, by ones that hold the pattern of fresh memory and cost nothing until they are
+/// touched; madvise(MADV_DONTNEED) brings the pattern back. Throws Error.
+void map_poison(std::byte* memory, std::size_t bytes);
 
 /// All memory that kernels can reach, of all devices. Thread-safe; look-ups take no lock.
 class Memory {

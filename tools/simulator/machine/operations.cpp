@@ -1,6 +1,9 @@
 #include "machine/operations.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cstdio>
 
 #include "machine/word_shadow.h"
 
@@ -29,7 +32,14 @@ void Operations::add_access(std::uint32_t operation, const Order& order, std::st
 std::uint64_t Operations::take_segments(std::uint32_t operation, std::uint64_t count, std::uint64_t block,
                                         std::uint32_t epoch) {
   const std::lock_guard lock(mutex_);
-  if (next_ + count >= Stamp::kSegments) return 0;
+  if (next_ + count >= Stamp::kSegments) {
+    if (!said_that_it_ends_) {
+      fmt::print(stderr, "gannet-sim: racecheck of global memory ends here: the process has run more than {} thread blocks\n",
+                 Stamp::kSegments);
+    }
+    said_that_it_ends_ = true;
+    return 0;
+  }
   const std::uint64_t first = next_;
   next_ += count;
   // One after the other of the same operation and block numbers that go on: one range.

@@ -62,6 +62,7 @@ class Operations {
   std::deque<Range> ranges_;
   std::vector<std::vector<Place>> lanes_;  // by lane: the first segment of each of its operations, ascending
   std::uint64_t next_ = 1;
+  bool said_that_it_ends_ = false;
 };
 
 }  // namespace sim

@@ -140,10 +140,8 @@ BlockExecutor::Stop BlockExecutor::run(WarpState& state) {
           --split.pc;
           merge(state, split);
           ++split.pc;
-          if (state.rotation == 0 && !state.splits.empty() && is_better(state, split)) {
-            state.splits.push_back(split);
-            running = false;
-          } else if (adversarial_ && !state.splits.empty() && random_() % 4 == 0) {
+          if (state.splits.empty()) break;
+          if ((state.rotation == 0 && is_better(state, split)) || (adversarial_ && random_() % 4 == 0)) {
             state.splits.push_back(split);
             running = false;
           }
@@ -239,7 +237,6 @@ BlockExecutor::Stop BlockExecutor::run(WarpState& state) {
           state.splits.push_back(split);
           ++state.rotation;
           return Stop::quantum;
-          break;
         case Kind::warp_sync: {
           if (mask == 0) {
             ++split.pc;

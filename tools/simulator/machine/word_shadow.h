@@ -26,8 +26,9 @@ struct Stamp {
   static unsigned bytes(std::uint64_t stamp) { return stamp >> kBytesShift & 15; }
 };
 
-/// The record of 4 KiB. Two readers of different blocks are enough to see a race of any writer with any of them, as blocks are
-/// not ordered.
+/// The record of 4 KiB. Two readers of different blocks are enough to see a race of any other block's write with any of them,
+/// as the blocks of a launch are not ordered. Of readers in more than two streams only the first and the last are known: a
+/// writer that is ordered behind these and not behind another is not seen to race with it.
 struct WordShadow {
   static constexpr std::size_t kWords = 1024;
   std::uint64_t page_writer, page_reader, page_other_reader;  // accesses to all of it at once, by copies and the host

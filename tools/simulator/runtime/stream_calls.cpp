@@ -1,5 +1,6 @@
 #include <cstring>
 
+#include "machine/stream_ordered.h"
 #include "runtime/capture.h"
 #include "runtime/graph.h"
 #include "runtime/graph_memory.h"
@@ -36,7 +37,8 @@ static cudaError_t record_event(Process& process, Lock& lock, CUstream_st& strea
   return cudaSuccess;
 }
 
-static cudaError_t allocate_async(void** pointer, size_t bytes, CUmemPoolHandle_st& pool, CUstream_st& stream) {
+static cudaError_t allocate_async(Process& process, Lock& lock, void** pointer, size_t bytes, CUmemPoolHandle_st& pool,
+                                  CUstream_st& stream) {
   if (pointer == nullptr) return cudaErrorInvalidValue;
   *pointer = nullptr;
   if (bytes == 0) return cudaSuccess;
@@ -50,9 +52,17 @@ static cudaError_t allocate_async(void** pointer, size_t bytes, CUmemPoolHandle_
     work.parameters.dptr = *pointer = reinterpret_cast<void*>(a->base);
     return capture(stream, std::move(work));
   }
+  if (const cudaError_t error = check_legacy(stream.legacy ? stream.device : -1); error != cudaSuccess) return error;
   const sim::Address address = pool_allocate(pool, bytes);
+  if (address == 0) return cudaErrorMemoryAllocation;
+  // The memory is there already; for others than this stream it is so behind this point only.
+  auto operation = std::make_shared<Operation>();
+  operation->name = "cudaMallocAsync";
+  process.submit(stream, operation);
+  if (sim::options().racecheck) order_by_stream(*sim::Memory::instance().find(address), operation->order, "cudaMallocAsync");
   *pointer = reinterpret_cast<void*>(address);
-  return address != 0 ? cudaSuccess : cudaErrorMemoryAllocation;
+  process.scheduler.throttle(lock);
+  return cudaSuccess;
 }
 
 extern "C" {
@@ -233,13 +243,14 @@ cudaError_t cudaStreamUpdateCaptureDependencies(cudaStream_t stream, cudaGraphNo
 }
 
 cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t stream) {
-  return with_stream(
-      stream, [&](Process&, Lock&, CUstream_st& s) { return allocate_async(pointer, bytes, current_pool(s.device), s); });
+  return with_stream(stream, [&](Process& process, Lock& lock, CUstream_st& s) {
+    return allocate_async(process, lock, pointer, bytes, current_pool(s.device), s);
+  });
 }
 
 cudaError_t cudaMallocFromPoolAsync(void** pointer, size_t bytes, cudaMemPool_t pool, cudaStream_t stream) {
-  return with_stream(stream, [&](Process&, Lock&, CUstream_st& s) {
-    return is_pool(pool) ? allocate_async(pointer, bytes, *pool, s) : cudaErrorInvalidValue;
+  return with_stream(stream, [&](Process& process, Lock& lock, CUstream_st& s) {
+    return is_pool(pool) ? allocate_async(process, lock, pointer, bytes, *pool, s) : cudaErrorInvalidValue;
   });
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "machine/stream_ordered.h"
 #include "runtime/capture.h"
 #include "runtime/copies.h"
 #include "runtime/device_functions.h"
@@ -148,7 +149,9 @@ OperationPtr operation_of(Work work, int device) {
                  [&](FreeWork& w) {
                    if (w.of_graph) return;
                    operation->kind = Operation::Kind::device;
-                   operation->run = [w](Operation&) {
+                   operation->run = [w](Operation& o) {
+                     const Allocation* a = Memory::instance().find(w.address);
+                     if (a != nullptr && a->stream_ordered != nullptr) a->stream_ordered->free(*a, o.order, "cudaFreeAsync");
                      pool_free(w.address);
                      return cudaSuccess;
                    };

@@ -1,8 +1,11 @@
 // racecheck between blocks and between operations: every kind of race and its corrected twin.
 #include <gtest/gtest.h>
 
+#include <deque>
 #include <memory>
 
+#include "machine/operations.h"
+#include "machine/stream_ordered.h"
 #include "tests/memory_world.h"
 
 namespace sim::test {
@@ -108,6 +111,27 @@ TEST_F(Global, AtomicsDoNotRace) {
   EXPECT_TRUE(findings().empty());
   run(load_, a_, 4096, 4, 1);
   EXPECT_EQ(races(), 1u);
+}
+// Strong for the threads of their own block only.
+TEST_F(Global, AccessesOfBlockScope) {
+  Op of_block("atom.global.cta.add.u32 %r1, [%rd98], 1;"), releases("red.release.cta.global.add.u32 [%rd98], 1;");
+  Op load("ld.relaxed.cta.global.b32 %r1, [%rd98];");
+  counter(of_block, a_);
+  counter(of_block, a_);
+  counter(load, a_);
+  EXPECT_TRUE(findings().empty());
+  counter(increment_, b_);
+  EXPECT_EQ(races(), 2u) << "with the atomics and with the read";
+  counter(increment_, a_, 8192);
+  counter(load, b_, 8192);
+  EXPECT_EQ(races(), 3u);
+  // Nor do they hand anything on.
+  run(store_, a_, 0);
+  counter(releases, a_, 16384);
+  Op take("atom.acquire.gpu.global.add.u32 %r1, [%rd98], 1;");
+  counter(take, b_, 16384);
+  run(load_, b_, 0);
+  EXPECT_EQ(races(), 5u);
 }
 TEST_F(Global, LastBlockReadsWhatTheOthersWrote) {
   // threadFenceReduction: write, fence, count; the last reads.
@@ -301,6 +325,53 @@ TEST_F(Streams, KernelBesideACopy) {
   EXPECT_TRUE(findings().empty()) << "both read";
   run(store_, block, 40'000);
   EXPECT_EQ(count_of(Fault::stream_race), 1u);
+}
+
+// Lane 16 allocates at 1; what lane 17 does has to come behind that, and lane 18's free behind both.
+TEST_F(Streams, MemoryOfAStream) {
+  const Allocation& a = *Memory::instance().allocate(MemoryKind::device, 0, 4096);
+  order_by_stream(a, {16, 1, {}}, "cudaMallocAsync");
+  const std::vector<std::uint64_t> knows_allocation(17, 1);
+  std::vector<std::uint64_t> knows_use(18, 1);
+  std::deque<World> worlds;
+  auto use = [&](std::uint64_t at, std::vector<std::uint64_t> after) {
+    World& world = worlds.emplace_back();  // findings name it later
+    world.kernel.demangled = "user()";
+    order(world, 17, at, std::move(after));
+    TestBlock block(world);
+    load_.set("%rd99", lanes(a.base, 4));
+    load_.run_in(block);
+    load_.run_in(block);
+  };
+  use(1, knows_allocation);
+  a.stream_ordered->free(a, {18, 1, knows_use}, "cudaFreeAsync");
+  EXPECT_TRUE(findings().empty());
+
+  use(2, {});
+  ASSERT_EQ(count_of(Fault::stream_race), 1u) << "the allocation is not known";
+  EXPECT_EQ(findings()[0].place.kernel, "user()");
+  EXPECT_EQ(findings()[0].other.kernel, "cudaMallocAsync");
+  Report::instance().clear();
+  a.stream_ordered->free(a, {18, 2, knows_use}, "cudaFreeAsync");
+  ASSERT_EQ(count_of(Fault::stream_race), 1u) << "the second use is not known";
+  EXPECT_EQ(findings()[0].place.kernel, "cudaFreeAsync");
+  EXPECT_EQ(findings()[0].other.kernel, "user()");
+  Report::instance().clear();
+  EXPECT_TRUE(host_access({17, 3, {}}, next_operation(), "cudaMemsetAsync", a.base + 2048, 64, true, 0));
+  EXPECT_EQ(count_of(Fault::stream_race), 1u) << "copies and sets are uses too";
+}
+
+// What is not checked any more is said, once.
+TEST_F(Streams, NumbersOfSegmentsRunOut) {
+  const std::uint32_t operation = next_operation();
+  Operations::instance().add_access(operation, {19, 1, {}}, "cudaMemcpy");
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(Operations::instance().take_segments(operation, Stamp::kSegments, 0, 0), 0u);
+  EXPECT_EQ(Operations::instance().take_segments(operation, Stamp::kSegments, 0, 0), 0u);
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_NE(said.find("racecheck of global memory ends here"), std::string::npos) << said;
+  EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 1);
+  EXPECT_NE(Operations::instance().take_segments(operation, 1, 0, 0), 0u);
 }
 
 }  // namespace

@@ -525,6 +525,11 @@ TEST_P(Forms, HintsFencesAndPoliciesAreKnown) {
     Op op(text);
     op.run_in(block_);
   }
+  // Blocks may wait for what another publishes behind a fence, by whatever loads.
+  for (const char* text : {"membar.gl;", "membar.sys;", "fence.acq_rel.gpu;", "fence.sc.sys;"})
+    EXPECT_TRUE(Op(text).order_dependent()) << text;
+  for (const char* text : {"membar.cta;", "fence.sc.cta;", "fence.proxy.async;", "ld.relaxed.cta.global.b32 %r1, [%rd99];"})
+    EXPECT_FALSE(Op(text).order_dependent()) << text;
   Op policy("createpolicy.fractional.L2::evict_last.b64 %rd1, 0f3F800000;");
   policy.run_in(block_, 0x0000ffff);
   EXPECT_THROW(Op("fence.fast;"), Error);

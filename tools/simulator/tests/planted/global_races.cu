@@ -54,6 +54,20 @@ void missing_fence(bool fixed) {
   cudaFree(memory);
 }
 
+// An atomic of block scope promises nothing to other blocks.
+__global__ void count_in_block_scope(int* count, bool fixed) {
+  if (fixed)
+    atomicAdd(count, 1);
+  else
+    atomicAdd_block(count, 1);
+}
+void atomic_of_the_block(bool fixed) {
+  int* count = device_array<int>(1);
+  count_in_block_scope<<<8, 32>>>(count, fixed);
+  cudaDeviceSynchronize();
+  cudaFree(count);
+}
+
 __global__ void produce(int* x) { x[threadIdx.x] = static_cast<int>(threadIdx.x); }
 __global__ void consume(const int* x, int* y) { y[threadIdx.x] = x[threadIdx.x]; }
 
@@ -125,6 +139,17 @@ void memset_beside_kernel(bool fixed) {
   produce<<<1, 64, 0, s.second>>>(s.x);
 }
 
+// Memory that is there in the order of one stream, used by another.
+void use_before_allocation(bool fixed) {
+  TwoStreams s;
+  int* x = nullptr;
+  cudaMallocAsync(&x, 256, s.first);
+  if (fixed) s.order();
+  produce<<<1, 64, 0, s.second>>>(x);
+  cudaStreamSynchronize(s.second);
+  cudaFreeAsync(x, s.first);
+}
+
 }  // namespace
 
 std::vector<Case> global_race_cases() {
@@ -133,6 +158,8 @@ std::vector<Case> global_race_cases() {
   return {{"blocks_read_each_other", blocks, blocks_read_each_other},
           {"blocks_count", blocks, blocks_count},
           {"missing_fence", blocks, missing_fence},
+          {"atomic_of_the_block", blocks, atomic_of_the_block},
+          {"use_before_allocation", streams, use_before_allocation},
           {"missing_event", streams, missing_event},
           {"event_too_early", streams, event_too_early},
           {"overwritten_while_read", streams, overwritten_while_read},

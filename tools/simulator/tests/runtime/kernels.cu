@@ -100,6 +100,48 @@ static void cooperative() {
 
 __global__ void scale(double* x, double by, char shift) { x[threadIdx.x] = x[threadIdx.x] * by + shift; }
 
+// A barrier made by hand: it ends when as many blocks are there at once as the device holds.
+__global__ void meet(unsigned* count) {
+  if (threadIdx.x == 0) {
+    atomicAdd(count, 1);
+    while (*static_cast<volatile unsigned*>(count) < gridDim.x) {
+    }
+  }
+  __syncthreads();
+}
+
+static void resident() {
+  int device = 0, processors = 0, blocks = 0;
+  OK(cudaGetDevice(&device));
+  OK(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
+  OK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, meet, 64, 40 << 10));
+  unsigned *count, host = 0;
+  OK(cudaMalloc(&count, 4));
+  OK(cudaMemset(count, 0, 4));
+  meet<<<processors * blocks, 64, 40 << 10>>>(count);
+  OK(cudaMemcpy(&host, count, 4, cudaMemcpyDeviceToHost));
+  EXPECT_EQ(host, static_cast<unsigned>(processors * blocks));
+  OK(cudaFree(count));
+}
+
+// What is left in local memory is no zero, however much of it there is.
+__global__ void read_ahead(unsigned* out, int wrote) {
+  volatile unsigned local[1024];
+  local[wrote] = 1;
+  out[threadIdx.x] = local[wrote + 1];
+}
+
+static void large_local_memory() {
+  unsigned *out, host[1024];
+  OK(cudaMalloc(&out, sizeof host));
+  for (int round = 0; round < 2; ++round) {
+    read_ahead<<<1, 1024>>>(out, 1 - round);
+    OK(cudaMemcpy(host, out, sizeof host, cudaMemcpyDeviceToHost));
+    for (unsigned value : host) EXPECT(value > 1);
+  }
+  OK(cudaFree(out));
+}
+
 static void by_handle() {
   double* x;
   OK(cudaMallocManaged(&x, 8 * sizeof(double)));
@@ -151,6 +193,8 @@ int main() {
   symbols();
   device_memory();
   cooperative();
+  resident();
+  large_local_memory();
   by_handle();
   deep_recursion();
   return finish();
