@@ -41,11 +41,23 @@ class Kernel {
   virtual void run(const Arguments& arguments) = 0;
 };
 
-// Kernel runs taken down once, to be started together with one call.
-class Recording {
+// A block of a backend's memory.
+struct Block {
+  void* data = nullptr;
+  std::size_t bytes = 0;
+};
+
+// Kernels taken down once, to be started together again and again, with what the host hands them and what it gets back.
+class Run {
  public:
-  virtual ~Recording() = default;
+  virtual ~Run() = default;
+  // The host's side of the inputs: written while no launch is under way, copied by the next.
+  virtual void* inputs() = 0;
+  // After all that was started before. Does not wait.
   virtual void launch() = 0;
+  virtual void wait() = 0;  // until the last launch is over
+  // The host's side of the results, once waited for.
+  virtual const void* results() = 0;
 };
 
 class Backend {
@@ -69,9 +81,14 @@ class Backend {
   virtual void download(void* host, const void* device, std::size_t bytes) = 0;
   virtual void synchronize() = 0;
 
-  // Takes down the kernels that `run` runs, without running them. Null where that saves nothing: the caller runs them one by
-  // one.
-  virtual std::unique_ptr<Recording> record(const std::function<void()>& /*run*/) { return nullptr; }
+  // Does allocate() give memory that the host may touch?
+  virtual bool host_memory() const { return true; }
+  // Launches that may be under way at once, each of a Run with inputs of its own: with two, the host writes the inputs of one
+  // while the device works on the other.
+  virtual int launches_ahead() const { return 1; }
+  // Takes down the kernels that `kernels` runs. inputs, results: where they read and leave what the host writes and reads.
+  // The default, for host memory, calls `kernels` at every launch.
+  virtual std::unique_ptr<Run> record(std::function<void()> kernels, Block inputs, Block results);
 };
 
 // threads: 0 is all that the process may use. The process-wide OpenMP pool is what runs them.

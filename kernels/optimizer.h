@@ -13,7 +13,8 @@ namespace gannet::kernels {
 //   inputs:  learning_rate (), step () f32 [updates made so far], then per tensor: parameter, gradient, moment 1 … moment S
 //   outputs: step (), nonfinite () i32, then per tensor: parameter, moment 1 … moment S
 // nonfinite is 0 when every gradient is finite; otherwise 1 + the index of the first tensor with a non-finite gradient, and
-// then nothing is updated (the outputs equal the inputs).
+// then nothing is updated: parameters and moments stay, and step becomes -1. Of a negative step nothing is ever updated, and
+// nonfinite is not 0 (1 + the number of tensors where all gradients are finite again): the host may look at it late.
 //   adam:    moments exp_avg, exp_avg_sq            (Kingma & Ba 2015, bias-corrected, epsilon outside the root)
 //   rmsprop: moments square_avg [, momentum_buffer when momentum > 0]
 //   sgd:     moments [momentum_buffer when momentum > 0]   (torch.optim.SGD: buffer = momentum * buffer + g;

@@ -73,7 +73,7 @@ Case optimizer_case(Draw& draw, OptimizerUpdate::Kind kind) {
   spec.epsilon = draw.pick({1e-8f, 1e-4f});
   spec.weight_decay = draw.pick({0.0f, 0.0f, 0.01f});
   Case result;
-  const double step = static_cast<double>(draw.pick({0, 1, 7, 1000, 100'000}));
+  const double step = static_cast<double>(draw.pick({0, 1, 7, 1000, 100'000, -1}));
   result.fills = {listed({draw.pick({2e-4, 0.1})}), listed({step})};
   result.in_place = {{0, 1}};
   const int moments = spec.moments(), poisoned = draw.chance(0.3) ? static_cast<int>(draw.between(0, 6)) : -1;

@@ -68,19 +68,62 @@ TEST(Cuda, Records) {
   backend->upload(memory, values.data(), values.size() * sizeof(float));
   const void* inputs[] = {memory};
   void* outputs[] = {memory};
-  const std::unique_ptr<Recording> recording = backend->record([&] {
-    for (int i = 0; i < 2; ++i) kernel->run({inputs, outputs, memory});
-  });
-  ASSERT_NE(recording, nullptr);
+  const std::unique_ptr<kernels::Run> run = backend->record(
+      [&] {
+        for (int i = 0; i < 2; ++i) kernel->run({inputs, outputs, memory});
+      },
+      {}, {memory + 999, sizeof(float)});
   for (const float expected : {1.0f, 7.0f, 31.0f}) {  // x -> 4 x + 3
     backend->download(result.data(), memory, result.size() * sizeof(float));
     EXPECT_EQ(result, std::vector<float>(1000, expected));
-    recording->launch();
+    run->launch();
+    run->wait();
+    EXPECT_EQ(*static_cast<const float*>(run->results()), 4 * expected + 3);
   }
-  backend->synchronize();
-  EXPECT_THROW(backend->record([] { throw InputError("stop"); }), InputError);
+  EXPECT_THROW(backend->record([] { throw InputError("stop"); }, {}, {}), InputError);
   backend->synchronize();
   backend->release(memory);
+}
+
+// The host may write the inputs of one run while another, started before, still reads its own.
+TEST(Cuda, TakesTheInputsOfEachLaunch) {
+  const std::unique_ptr<Backend> backend = make_cuda_backend();
+  constexpr int count = 1000, launches = 7;
+  Pointwise spec;  // sum = sum + input
+  spec.shape = {count};
+  spec.inputs = std::vector<TensorDesc>(2, {DType::f32, spec.shape, Layout::plain});
+  spec.outputs = {spec.inputs[0]};
+  spec.instructions = {{PointwiseOp::add, 0, 1, 0, 0}};
+  spec.results = {2};
+  const std::unique_ptr<Kernel> kernel = backend->create(spec);
+  constexpr std::size_t bytes = count * sizeof(float);
+  const std::vector<float> zeros(count);
+  void* sum = backend->allocate(bytes);
+  backend->upload(sum, zeros.data(), bytes);
+  std::vector<void*> inputs;
+  std::vector<std::unique_ptr<kernels::Run>> runs;
+  for (int i = 0; i < backend->launches_ahead(); ++i) {
+    inputs.push_back(backend->allocate(bytes));
+    const void* operands[] = {sum, inputs.back()};
+    runs.push_back(backend->record([&] { kernel->run({operands, &sum, sum}); }, {inputs.back(), bytes}, {sum, bytes}));
+  }
+  float expected = 0;
+  for (int launch = 0; launch < launches; ++launch) {
+    kernels::Run& run = *runs[static_cast<std::size_t>(launch) % runs.size()];
+    run.wait();
+    if (launch >= static_cast<int>(runs.size())) {  // what the last launch of this run left
+      expected = 0;
+      for (int i = 0; i <= launch - static_cast<int>(runs.size()); ++i) expected += static_cast<float>(i + 1);
+      EXPECT_EQ(static_cast<const float*>(run.results())[count - 1], expected);
+    }
+    std::fill_n(static_cast<float*>(run.inputs()), count, static_cast<float>(launch + 1));
+    run.launch();
+  }
+  std::vector<float> result(count);
+  backend->download(result.data(), sum, bytes);
+  EXPECT_EQ(result, std::vector<float>(count, launches * (launches + 1) / 2));
+  for (void* memory : inputs) backend->release(memory);
+  backend->release(sum);
 }
 
 }  // namespace

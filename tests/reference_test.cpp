@@ -85,8 +85,14 @@ TEST(Reference, AdamByHand) {
   expect_near(result[2], {0.75, -0.75});
   // One gradient that is not finite: nothing moves, and it is named.
   result = run(spec, {{0.125}, {3}, {1, -1}, {0.5, std::nan("")}, {7, 8}, {9, 10}});
-  expect_near(result[0], {3});
+  expect_near(result[0], {-1});
   expect_near(result[1], {1});
+  expect_near(result[2], {1, -1});
+  expect_near(result[3], {7, 8});
+  // From there on nothing ever does.
+  result = run(spec, {{0.125}, result[0], {1, -1}, {0.5, 0.5}, {7, 8}, {9, 10}});
+  expect_near(result[0], {-1});
+  expect_near(result[1], {2});
   expect_near(result[2], {1, -1});
   expect_near(result[3], {7, 8});
 }

@@ -72,9 +72,13 @@ int Train::operator()() const {
 }
 
 int Train::operator()(StopSignal& stop) const {
-  const Family& family = models::family(configuration["model"]["family"].get<std::string>());
   const auto backend = kernels::make_cpu_backend(1);
-  return train({family, Config(configuration, all_keys(family.keys)), out, init, replay, resume, nullptr}, *backend, stop);
+  return (*this)(stop, *backend);
+}
+
+int Train::operator()(StopSignal& stop, kernels::Backend& backend) const {
+  const Family& family = models::family(configuration["model"]["family"].get<std::string>());
+  return train({family, Config(configuration, all_keys(family.keys)), out, init, replay, resume, nullptr}, backend, stop);
 }
 
 std::string input_error(const std::function<void()>& action) {

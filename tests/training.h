@@ -46,6 +46,7 @@ struct Train {
 
   int operator()() const;
   int operator()(StopSignal& stop) const;
+  int operator()(StopSignal& stop, kernels::Backend& backend) const;
 };
 
 // What an error of the given kind says; "" when there is none.

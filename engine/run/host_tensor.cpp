@@ -100,21 +100,42 @@ std::size_t bytes_on(const TensorDesc& desc, const kernels::Backend& backend) {
   return static_cast<std::size_t>(desc.elements()) * size_of(backend.storage(desc.type));
 }
 
-void download(kernels::Backend& backend, const TensorDesc& desc, const void* device, std::span<float> values) {
+void encode(const kernels::Backend& backend, const TensorDesc& desc, std::span<const float> values, void* bytes) {
   const DType type = backend.storage(desc.type);
+  if (type == DType::f32 && desc.layout == Layout::plain) {
+    std::memcpy(bytes, values.data(), values.size_bytes());
+    return;
+  }
+  auto* at = static_cast<std::byte*>(bytes);
+  in_memory_order(desc, [&](std::int64_t logical) {
+    write_as(type, at, values[static_cast<std::size_t>(logical)]);
+    at += size_of(type);
+  });
+}
+
+void decode(const kernels::Backend& backend, const TensorDesc& desc, const void* bytes, std::span<float> values) {
+  const DType type = backend.storage(desc.type);
+  if (type == DType::f32 && desc.layout == Layout::plain) {
+    std::memcpy(values.data(), bytes, values.size_bytes());
+    return;
+  }
+  const auto* at = static_cast<const std::byte*>(bytes);
+  in_memory_order(desc, [&](std::int64_t logical) {
+    values[static_cast<std::size_t>(logical)] = read_as(type, at);
+    at += size_of(type);
+  });
+}
+
+void download(kernels::Backend& backend, const TensorDesc& desc, const void* device, std::span<float> values) {
   GANNET_CHECK(values.size() == static_cast<std::size_t>(desc.elements()), "{} has {} elements, not {}", to_string(desc),
                desc.elements(), values.size());
-  if (type == DType::f32 && desc.layout == Layout::plain) {
+  if (backend.storage(desc.type) == DType::f32 && desc.layout == Layout::plain) {
     backend.download(values.data(), device, values.size_bytes());
     return;
   }
   std::vector<std::byte> bytes(bytes_on(desc, backend));
   backend.download(bytes.data(), device, bytes.size());
-  const std::byte* at = bytes.data();
-  in_memory_order(desc, [&](std::int64_t logical) {
-    values[static_cast<std::size_t>(logical)] = read_as(type, at);
-    at += size_of(type);
-  });
+  decode(backend, desc, bytes.data(), values);
 }
 
 std::vector<float> download(kernels::Backend& backend, const TensorDesc& desc, const void* device) {
@@ -124,17 +145,12 @@ std::vector<float> download(kernels::Backend& backend, const TensorDesc& desc, c
 }
 
 void upload(kernels::Backend& backend, const TensorDesc& desc, void* device, std::span<const float> values) {
-  const DType type = backend.storage(desc.type);
-  if (type == DType::f32 && desc.layout == Layout::plain) {
+  if (backend.storage(desc.type) == DType::f32 && desc.layout == Layout::plain) {
     backend.upload(device, values.data(), values.size_bytes());
     return;
   }
   std::vector<std::byte> bytes(bytes_on(desc, backend));
-  std::byte* at = bytes.data();
-  in_memory_order(desc, [&](std::int64_t logical) {
-    write_as(type, at, values[static_cast<std::size_t>(logical)]);
-    at += size_of(type);
-  });
+  encode(backend, desc, values, bytes.data());
   backend.upload(device, bytes.data(), bytes.size());
 }
 

@@ -25,6 +25,10 @@ class BackendMemory {
 // Bytes that the backend keeps the tensor in.
 std::size_t bytes_on(const TensorDesc& desc, const kernels::Backend& backend);
 
+// Between host values and what the backend keeps, in memory of the host.
+void encode(const kernels::Backend& backend, const TensorDesc& desc, std::span<const float> values, void* bytes);
+void decode(const kernels::Backend& backend, const TensorDesc& desc, const void* bytes, std::span<float> values);
+
 std::vector<float> download(kernels::Backend& backend, const TensorDesc& desc, const void* device);
 void download(kernels::Backend& backend, const TensorDesc& desc, const void* device, std::span<float> values);
 void upload(kernels::Backend& backend, const TensorDesc& desc, void* device, std::span<const float> values);

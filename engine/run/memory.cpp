@@ -114,7 +114,8 @@ void assign_updates(Plan& plan, const State& state) {
     const bool written = std::any_of(plan.writes.begin(), plan.writes.end(), [&](const Write& write) {
       return source.home == Value::Home::variable && source.home_name == write.variable.name && write.value != plan.root(value);
     });
-    if (!written) continue;
+    const bool elsewhere = source.home != Value::Home::arena && source.desc.elements() == 1;  // and not among the results
+    if (!written && !elsewhere) continue;
     through.push_back(copy_to_arena(plan, value));
     value = through.back().outputs[0];
     plan.values[index(value)].kept = true;
@@ -144,13 +145,19 @@ void assign_memory(Plan& plan, const Backend& backend, std::size_t guard) {
   for (std::size_t v = 0; v < plan.values.size(); ++v)
     if (plan.values[v].kept) last[index(plan.root(static_cast<int>(v)))] = end;
 
-  std::size_t inputs = guard;
-  for (Value& value : plan.values)
-    if (value.home == Value::Home::input) {
-      value.offset = inputs;
-      inputs += aligned(bytes_on(value.desc, backend)) + guard;
-    }
-  plan.input_bytes = inputs;
+  for (const auto& [name, number] : plan.outputs)
+    if (Value& value = plan.values[index(plan.root(number))]; value.desc.elements() == 1) value.home = Value::Home::result;
+  const auto place_all = [&](Value::Home home) {
+    std::size_t bytes = guard;
+    for (Value& value : plan.values)
+      if (value.home == home) {
+        value.offset = bytes;
+        bytes += aligned(bytes_on(value.desc, backend)) + guard;
+      }
+    return bytes;
+  };
+  plan.input_bytes = place_all(Value::Home::input);
+  plan.result_bytes = place_all(Value::Home::result);
 
   const auto needs_block = [&](int value) {
     return plan.values[index(value)].home == Value::Home::arena && plan.values[index(value)].view_of < 0;

@@ -15,12 +15,12 @@ namespace gannet::plan {
 struct Value {
   TensorDesc desc;
   std::string label;
-  enum class Home { arena, input, variable };
+  enum class Home { arena, input, variable, result };  // result: a single element that the host reads after every run
   Home home = Home::arena;
   std::string home_name;  // of the input or variable
   int view_of = -1;       // the value whose elements these are, under another shape (both plain); -1: its own
   bool kept = false;      // read by the host after the run
-  // Where assign_memory put it: bytes from the start of the arena, or of the inputs.
+  // Where assign_memory put it: bytes from the start of the arena, the inputs or the results.
   std::size_t offset = 0;
 };
 
@@ -43,7 +43,7 @@ struct Plan {
   std::vector<Variable> reads;
   std::vector<Write> writes;
   int traced = 0, pruned = 0, picture_reorders = 0;
-  std::size_t arena_bytes = 0, input_bytes = 0;
+  std::size_t arena_bytes = 0, input_bytes = 0, result_bytes = 0;
 
   int root(int value) const;  // follows views
 };

@@ -17,9 +17,22 @@ constexpr std::byte sentinel{0xA5};
 
 struct Instruction {
   std::unique_ptr<kernels::Kernel> kernel;
-  std::vector<const void*> inputs;
+  std::vector<std::vector<const void*>> inputs;  // of each launch
   std::vector<void*> outputs;
   void* workspace = nullptr;
+};
+
+// One of the launches that may be under way at once, with inputs of its own.
+struct Launch {
+  std::unique_ptr<BackendMemory> inputs;
+  std::unique_ptr<kernels::Run> run;
+};
+
+// An input, and the launch that was given its present value last.
+struct Input {
+  int value = -1;
+  std::size_t newest = 0;
+  std::vector<bool> present;  // of each launch: does it hold the present value?
 };
 
 }  // namespace
@@ -29,21 +42,27 @@ struct Program::Implementation {
   kernels::Backend& backend;
   plan::Plan plan;
   PlanReport report;
-  std::unique_ptr<BackendMemory> arena, inputs;
+  std::unique_ptr<BackendMemory> arena, results;
   std::vector<Instruction> instructions;
-  std::map<std::string, int, std::less<>> input_values, output_values;
+  std::vector<Launch> launches;  // by turns
+  std::size_t next = 0;          // the launch of the next run
+  bool claimed = false;          // may its inputs be written?
+  std::map<std::string, Input, std::less<>> input_values;
+  std::map<std::string, int, std::less<>> output_values;
   std::map<std::string, TensorType> input_types, output_types;
   std::size_t guard = 0;
 
   explicit Implementation(State& s) : state(s), backend(s.backend()) {}
 
-  void* address(int value) const {
+  void* address(int value, std::size_t launch) const {
     const plan::Value& v = plan.values[static_cast<std::size_t>(plan.root(value))];
     switch (v.home) {
       case plan::Value::Home::arena:
         return static_cast<std::byte*>(arena->data()) + v.offset;
       case plan::Value::Home::input:
-        return static_cast<std::byte*>(inputs->data()) + v.offset;
+        return static_cast<std::byte*>(launches[launch].inputs->data()) + v.offset;
+      case plan::Value::Home::result:
+        return static_cast<std::byte*>(results->data()) + v.offset;
       case plan::Value::Home::variable:
         return state.data(v.home_name);
     }
@@ -52,12 +71,24 @@ struct Program::Implementation {
 
   const TensorDesc& desc(int value) const { return plan.values[static_cast<std::size_t>(value)].desc; }
 
-  void run(std::size_t i) const {
-    const Instruction& instruction = instructions[i];
-    instruction.kernel->run({instruction.inputs.data(), instruction.outputs.data(), instruction.workspace});
+  std::size_t last(int runs_ago = 0) const {
+    return (next + 2 * launches.size() - 1 - static_cast<std::size_t>(runs_ago)) % launches.size();
   }
 
-  // The bytes of arena and inputs that belong to no buffer at any time.
+  void run(std::size_t i, std::size_t launch) const {
+    const Instruction& instruction = instructions[i];
+    instruction.kernel->run({instruction.inputs[launch].data(), instruction.outputs.data(), instruction.workspace});
+  }
+
+  // The host's side of an input of the next run.
+  std::byte* claim(int value) {
+    kernels::Run& run = *launches[next].run;
+    if (!claimed) run.wait();
+    claimed = true;
+    return static_cast<std::byte*>(run.inputs()) + plan.values[static_cast<std::size_t>(value)].offset;
+  }
+
+  // The bytes of arena, results and inputs that belong to no buffer at any time.
   template <typename F>
   void for_each_guard(F f) const {
     const auto gaps = [&](std::size_t total, std::vector<std::pair<std::size_t, std::size_t>> used, BackendMemory& memory) {
@@ -69,15 +100,18 @@ struct Program::Implementation {
       }
       if (total > at) f(static_cast<std::byte*>(memory.data()) + at, total - at);
     };
-    std::vector<std::pair<std::size_t, std::size_t>> in_arena, in_inputs;
-    for (const plan::Value& value : plan.values) {
-      if (value.view_of >= 0 || value.home == plan::Value::Home::variable) continue;
-      (value.home == plan::Value::Home::arena ? in_arena : in_inputs).emplace_back(value.offset, bytes_on(value.desc, backend));
-    }
+    const auto used = [&](plan::Value::Home home) {
+      std::vector<std::pair<std::size_t, std::size_t>> places;
+      for (const plan::Value& value : plan.values)
+        if (value.view_of < 0 && value.home == home) places.emplace_back(value.offset, bytes_on(value.desc, backend));
+      return places;
+    };
+    auto in_arena = used(plan::Value::Home::arena);
     for (const plan::Step& step : plan.steps)
       if (step.workspace_bytes) in_arena.emplace_back(step.workspace_offset, step.workspace_bytes);
     gaps(plan.arena_bytes, std::move(in_arena), *arena);
-    gaps(plan.input_bytes, std::move(in_inputs), *inputs);
+    gaps(plan.result_bytes, used(plan::Value::Home::result), *results);
+    for (const Launch& launch : launches) gaps(plan.input_bytes, used(plan::Value::Home::input), *launch.inputs);
   }
 };
 
@@ -125,20 +159,27 @@ Program::Program(const Graph& graph, State& state, const PlanOptions& options)
   self.guard = options.guard_bytes;
   plan::assign_memory(plan, backend, options.guard_bytes);
   self.report.arena_bytes = plan.arena_bytes;
-  self.report.input_bytes = plan.input_bytes;
+  const auto ahead = static_cast<std::size_t>(backend.launches_ahead());
+  self.report.input_bytes = plan.input_bytes * ahead;
   self.arena = std::make_unique<BackendMemory>(backend, plan.arena_bytes);
-  self.inputs = std::make_unique<BackendMemory>(backend, plan.input_bytes);
+  self.results = std::make_unique<BackendMemory>(backend, plan.result_bytes);
+  const std::vector<std::byte> nothing(plan.result_bytes);
+  backend.upload(self.results->data(), nothing.data(), nothing.size());  // what lies between them is copied, too
+  self.launches.resize(ahead);
+  for (Launch& launch : self.launches) launch.inputs = std::make_unique<BackendMemory>(backend, plan.input_bytes);
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     const plan::Step& step = plan.steps[i];
     Instruction& instruction = self.instructions[i];
-    for (int value : step.inputs) instruction.inputs.push_back(self.address(value));
-    for (int value : step.outputs) instruction.outputs.push_back(self.address(value));
+    instruction.inputs.resize(ahead);
+    for (std::size_t launch = 0; launch < ahead; ++launch)
+      for (int value : step.inputs) instruction.inputs[launch].push_back(self.address(value, launch));
+    for (int value : step.outputs) instruction.outputs.push_back(self.address(value, 0));
     instruction.workspace = static_cast<std::byte*>(self.arena->data()) + step.workspace_offset;
   }
   for (std::size_t v = 0; v < plan.values.size(); ++v) {
     const plan::Value& value = plan.values[v];
     if (value.home != plan::Value::Home::input || value.view_of >= 0) continue;
-    self.input_values[value.home_name] = static_cast<int>(v);
+    self.input_values[value.home_name] = {static_cast<int>(v), 0, std::vector<bool>(ahead, true)};
     self.input_types[value.home_name] = {value.desc.type, value.desc.shape};
   }
   for (const auto& [name, value] : plan.outputs) {
@@ -152,6 +193,14 @@ Program::Program(const Graph& graph, State& state, const PlanOptions& options)
       backend.upload(at, pattern.data(), bytes);
     });
   }
+  for (std::size_t launch = 0; launch < ahead; ++launch)
+    self.launches[launch].run = backend.record(
+        [&self, launch] {
+          for (std::size_t i = 0; i < self.instructions.size(); ++i) self.run(i, launch);
+        },
+        {self.launches[launch].inputs->data(), plan.input_bytes}, {self.results->data(), plan.result_bytes});
+  if (self.guard)
+    for (Launch& launch : self.launches) std::memset(launch.run->inputs(), std::to_integer<int>(sentinel), plan.input_bytes);
 }
 
 Program::~Program() = default;
@@ -161,14 +210,19 @@ void Program::write(const std::string& input, const void* values, std::size_t by
   Implementation& self = *implementation_;
   const auto found = self.input_values.find(input);
   GANNET_CHECK(found != self.input_values.end(), "the program has no input '{}'", input);
-  const TensorDesc& desc = self.desc(found->second);
+  Input& written = found->second;
+  const TensorDesc& desc = self.desc(written.value);
   const bool is_float = desc.type == DType::f32 || desc.type == DType::bf16;
   const std::size_t expected = static_cast<std::size_t>(desc.elements()) * (is_float ? sizeof(float) : size_of(desc.type));
   GANNET_CHECK(bytes == expected, "input '{}' {} takes {} bytes, not {}", input, to_string(desc), expected, bytes);
+  std::byte* const host = self.claim(written.value);
   if (is_float)
-    upload(self.backend, desc, self.address(found->second), {static_cast<const float*>(values), bytes / sizeof(float)});
+    encode(self.backend, desc, {static_cast<const float*>(values), bytes / sizeof(float)}, host);
   else
-    self.backend.upload(self.address(found->second), values, bytes);
+    std::memcpy(host, values, bytes);
+  written.newest = self.next;
+  written.present.assign(written.present.size(), false);
+  written.present[self.next] = true;
 }
 
 bool Program::has_input(const std::string& input) const { return implementation_->input_values.contains(input); }
@@ -191,7 +245,17 @@ std::vector<std::string> Program::inputs() const {
 }
 
 void Program::run() {
-  for (std::size_t i = 0; i < implementation_->instructions.size(); ++i) implementation_->run(i);
+  Implementation& self = *implementation_;
+  for (auto& [name, input] : self.input_values) {
+    if (input.present[self.next]) continue;
+    const plan::Value& value = self.plan.values[static_cast<std::size_t>(input.value)];
+    const auto* newest = static_cast<const std::byte*>(self.launches[input.newest].run->inputs()) + value.offset;
+    std::memcpy(self.claim(input.value), newest, bytes_on(value.desc, self.backend));
+    input.present[self.next] = true;
+  }
+  self.launches[self.next].run->launch();
+  self.next = (self.next + 1) % self.launches.size();
+  self.claimed = false;
 }
 
 void Program::read(const std::string& output, std::span<float> values) const {
@@ -199,31 +263,33 @@ void Program::read(const std::string& output, std::span<float> values) const {
   const auto found = self.output_values.find(output);
   GANNET_CHECK(found != self.output_values.end(), "the program has no output '{}'", output);
   self.backend.synchronize();
-  download(self.backend, self.desc(found->second), self.address(found->second), values);
+  download(self.backend, self.desc(found->second), self.address(found->second, self.last()), values);
 }
 
-float Program::read_scalar(const std::string& output) const {
-  float value = 0;
-  if (const DType type = output_type(output).type; type == DType::i32) {
-    const Implementation& self = *implementation_;
-    std::int32_t whole = 0;
-    self.backend.synchronize();
-    self.backend.download(&whole, self.address(self.output_values.at(output)), sizeof whole);
-    return static_cast<float>(whole);
-  }
-  read(output, {&value, 1});
-  return value;
+float Program::read_scalar(const std::string& output, int runs_ago) const {
+  const Implementation& self = *implementation_;
+  const auto found = self.output_values.find(output);
+  GANNET_CHECK(found != self.output_values.end(), "the program has no output '{}'", output);
+  const plan::Value& value = self.plan.values[static_cast<std::size_t>(self.plan.root(found->second))];
+  GANNET_CHECK(value.home == plan::Value::Home::result && runs_ago >= 0 && runs_ago < static_cast<int>(self.launches.size()),
+               "output '{}' {} is not one value that is kept for {} runs", output, to_string(value.desc), runs_ago);
+  kernels::Run& run = *self.launches[self.last(runs_ago)].run;
+  run.wait();
+  float scalar = 0;
+  decode(self.backend, value.desc, static_cast<const std::byte*>(run.results()) + value.offset, {&scalar, 1});
+  return scalar;
 }
 
-std::string Program::find_nonfinite() {
+std::string Program::find_nonfinite(int runs_ago) {
   Implementation& self = *implementation_;
+  const std::size_t launch = self.last(runs_ago);
   for (std::size_t i = 0; i < self.instructions.size(); ++i) {
-    self.run(i);
+    self.run(i, launch);
     self.backend.synchronize();
     for (int value : self.plan.steps[i].outputs) {
       const TensorDesc& desc = self.desc(value);
       if (desc.type != DType::f32 && desc.type != DType::bf16) continue;
-      for (float element : download(self.backend, desc, self.address(value)))
+      for (float element : download(self.backend, desc, self.address(value, launch)))
         if (!std::isfinite(element)) return self.plan.steps[i].label;
     }
   }
@@ -238,7 +304,7 @@ std::vector<Program::KernelTime> Program::profile(int repeats) {
   for (int repeat = 0; repeat < repeats; ++repeat)
     for (std::size_t i = 0; i < self.instructions.size(); ++i) {
       const auto begin = std::chrono::steady_clock::now();
-      self.run(i);
+      self.run(i, self.last());
       self.backend.synchronize();
       seconds[i].push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     }

@@ -61,20 +61,24 @@ class Program {
   ~Program();
   Program(Program&&) noexcept;
 
-  // Inputs, row-major over the logical shape, of the traced type (f32 for bf16 inputs).
+  // Inputs of the next run, row-major over the logical shape, of the traced type (f32 for bf16 inputs); they stay for the runs
+  // after it. Waits where that would overwrite what a run still reads.
   void write(const std::string& input, const void* values, std::size_t bytes);
   bool has_input(const std::string& input) const;
   const TensorType& input_type(const std::string& input) const;
   std::vector<std::string> inputs() const;
+  // Starts the kernels; what reads their outputs waits for them.
   void run();
-  // Outputs as f32, row-major.
+  // Outputs of the last run as f32, row-major.
   void read(const std::string& output, std::span<float> values) const;
-  float read_scalar(const std::string& output) const;
+  // Of one element; `runs_ago` (less than the backend's launches_ahead()): of a run before the last, waiting for no later one.
+  float read_scalar(const std::string& output, int runs_ago = 0) const;
   bool has_output(const std::string& output) const;
   const TensorType& output_type(const std::string& output) const;
 
-  // Runs kernel by kernel and returns the label of the first whose output is not finite; empty when all are.
-  std::string find_nonfinite();
+  // Runs kernel by kernel, on the inputs of the last run or one before, and returns the label of the first whose output is not
+  // finite; empty when all are.
+  std::string find_nonfinite(int runs_ago = 0);
 
   const PlanReport& report() const;
   struct KernelTime {

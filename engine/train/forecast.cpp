@@ -37,8 +37,10 @@ std::string grouped(std::int64_t number) {
 
 MemoryForecast forecast_memory(const Step& step, const Drawing& drawing, std::size_t dataset_bytes, std::int64_t steps) {
   MemoryForecast memory;
+  memory.on_device = !step.state().backend().host_memory();
   memory.state = step.state().bytes();
-  memory.process = std::max(resident_bytes(), memory.state) - memory.state + first_run;
+  const std::size_t planned = memory.on_device ? 0 : memory.state;
+  memory.process = std::max(resident_bytes(), planned) - planned + first_run;
   for (const Step::Part& part : step.parts()) {
     memory.arena += part.program.report().arena_bytes;
     memory.inputs += part.program.report().input_bytes;
@@ -84,10 +86,16 @@ std::vector<std::string> describe_plan(const Step& step, const Drawing& drawing,
   for (const auto& program : drawing.programs) kernels += program->report().kernels;
   lines.push_back(fmt::format("sampling     {} kernels", kernels));
   const auto size = [](std::size_t bytes) { return format_bytes(static_cast<double>(bytes)); };
-  lines.push_back(
-      fmt::format("memory       {} forecast: process {}, state {}, intermediate values {}, inputs {}, data {}, staging {}",
-                  size(memory.total()), size(memory.process), size(memory.state), size(memory.arena), size(memory.inputs),
-                  size(memory.data), size(memory.staging)));
+  const std::string values =
+      fmt::format("state {}, intermediate values {}, inputs {}", size(memory.state), size(memory.arena), size(memory.inputs));
+  if (memory.on_device) {
+    lines.push_back(fmt::format("on device    {} forecast: {}", size(memory.device()), values));
+    lines.push_back(fmt::format("memory       {} forecast: process {}, inputs {}, data {}, staging {}", size(memory.total()),
+                                size(memory.process), size(memory.inputs), size(memory.data), size(memory.staging)));
+  } else {
+    lines.push_back(fmt::format("memory       {} forecast: process {}, {}, data {}, staging {}", size(memory.total()),
+                                size(memory.process), values, size(memory.data), size(memory.staging)));
+  }
   const std::size_t available = available_bytes();
   if (available > 0 && memory.total() > resident_bytes() + available)
     lines.push_back(fmt::format("warning: only {} of memory are available; a smaller train.batch takes less", size(available)));

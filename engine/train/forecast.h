@@ -17,7 +17,10 @@ struct MemoryForecast {
   std::size_t inputs = 0;   // of the programs
   std::size_t data = 0;     // batches read ahead, and the pages of the dataset that the steps touch
   std::size_t staging = 0;  // host copies while a checkpoint or a picture is made
-  std::size_t total() const { return process + state + arena + inputs + data + staging; }
+  bool on_device = false;   // state, intermediate values and inputs are in the memory of a device
+  std::size_t device() const { return on_device ? state + arena + inputs : 0; }
+  // Of the host. A device's inputs are written there.
+  std::size_t total() const { return process + data + staging + inputs + (on_device ? 0 : state + arena); }
 };
 
 // Before the first run of a program. dataset_bytes: of the file, 0 when there is none; steps: still to make.

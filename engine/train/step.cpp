@@ -45,7 +45,7 @@ Step::Step(const Family& family, const Config& config, kernels::Backend& backend
   }
 }
 
-void Step::run(std::int64_t step, const Feed& feed) {
+void Step::start(std::int64_t step, const Feed& feed) {
   static const std::string step_input = "step";
   for (Part& part : parts_) {
     for (int repeat = 0; repeat < part.repeats; ++repeat) {
@@ -55,34 +55,44 @@ void Step::run(std::int64_t step, const Feed& feed) {
         part.program.write(step_input, &number, sizeof(number));
       }
       feed(part.program, run);
+      if (part.started >= 0 && !runs_ahead()) take_figures(part, 0);
       part.program.run();
-      check_finite(part, step);
+      // What is not finite in an earlier repeat is still seen after the last: nothing is updated from there on.
+      if (part.started >= 0) take_figures(part, 1);
     }
+    part.started = step;
   }
 }
 
-void Step::check_finite(Part& part, std::int64_t step) {
+void Step::finish() {
+  for (Part& part : parts_)
+    if (part.started >= 0) take_figures(part, 0);
+}
+
+void Step::take_figures(Part& part, int runs_ago) {
   bool finite = true;
   for (std::size_t i = 0; i < part.outputs.size(); ++i) {
-    figures_[part.first_figure + i].value = part.program.read_scalar(part.outputs[i]);
+    figures_[part.first_figure + i].value = part.program.read_scalar(part.outputs[i], runs_ago);
     finite = finite && std::isfinite(figures_[part.first_figure + i].value);
   }
-  for (const std::string& output : part.nonfinite) finite = finite && part.program.read_scalar(output) == 0;
-  if (!finite) fail(part, step);
+  for (const std::string& output : part.nonfinite) finite = finite && part.program.read_scalar(output, runs_ago) == 0;
+  if (!finite) fail(part, runs_ago);
+  part.started = -1;
 }
 
-void Step::fail(Part& part, std::int64_t step) {
+void Step::fail(Part& part, int runs_ago) {
+  const std::int64_t step = part.started;
   std::vector<std::string> faults;
   for (std::size_t i = 0; i < part.outputs.size(); ++i)
     if (!std::isfinite(figures_[part.first_figure + i].value)) faults.push_back(part.outputs[i]);
   for (const std::string& output : part.nonfinite) {
-    const auto index = static_cast<std::size_t>(part.program.read_scalar(output));
+    const auto index = static_cast<std::size_t>(part.program.read_scalar(output, runs_ago));
     if (index == 0) continue;
     const std::string player = output.substr(nonfinite_prefix.size());
     const auto& names = player == "generator" ? model_.generator_parameters : model_.discriminator_parameters;
     faults.push_back("gradient of " + (index <= names.size() ? names[index - 1] : player));
   }
-  const std::string first = part.program.find_nonfinite();
+  const std::string first = part.program.find_nonfinite(runs_ago);
   throw RuntimeError(fmt::format(
       "step {}: not finite: {}; the first tensor at fault: {}. The last checkpoint is untouched; a lower learning rate or "
       "another loss may help",

@@ -31,10 +31,19 @@ class Step {
   State& state() { return state_; }
   const State& state() const { return state_; }
 
-  // Runs step number `step` (from 0). Allocates nothing. RuntimeError when a loss or gradient is not finite: it names the step
-  // and the first tensor at fault, and no weight has taken up the value.
-  void run(std::int64_t step, const Feed& feed);
-  // What the last run reported: outputs of rank 0, from each phase's last repeat.
+  // Starts step number `step` (from 0), and takes the figures of the step started before, if they were not taken yet. Does not
+  // wait for the step itself. Allocates nothing. RuntimeError when a loss or gradient of the steps whose figures were taken is
+  // not finite: it names the step and the first tensor at fault, and no weight has taken up the value.
+  void start(std::int64_t step, const Feed& feed);
+  // Waits for the step that was started and takes its figures. RuntimeError as of start().
+  void finish();
+  void run(std::int64_t step, const Feed& feed) {
+    start(step, feed);
+    finish();
+  }
+  // May a step be started before the last one is over?
+  bool runs_ahead() const { return state_.backend().launches_ahead() > 1; }
+  // Those taken last: outputs of rank 0, from each phase's last repeat.
   std::span<const Figure> figures() const { return figures_; }
   // A figure by name; NaN when the model has none of it.
   double figure(std::string_view name) const;
@@ -47,6 +56,7 @@ class Step {
     std::size_t first_figure;                 // where in figures_
     std::vector<std::string> nonfinite;       // outputs "nonfinite.PLAYER"
     std::vector<std::string> learning_rates;  // inputs "learning_rate.PLAYER"
+    std::int64_t started = -1;                // the step whose figures are still to be taken
   };
   std::span<Part> parts() { return parts_; }
   std::span<const Part> parts() const { return parts_; }
@@ -55,8 +65,8 @@ class Step {
   Part* part_with_output(const std::string& name);
 
  private:
-  void check_finite(Part& part, std::int64_t step);
-  [[noreturn]] void fail(Part& part, std::int64_t step);
+  void take_figures(Part& part, int runs_ago);
+  [[noreturn]] void fail(Part& part, int runs_ago);
 
   Config config_;
   Model model_;

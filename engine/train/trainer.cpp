@@ -4,6 +4,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "engine/data/file.h"
 #include "engine/train/checkpoint.h"
@@ -146,7 +147,8 @@ class Trainer {
     events_ = std::make_unique<EventFile>(folder_->path(), options_.resume ? first_ + 1 : 0);
     log_.line(fmt::format("{}: {} on {}", folder_->path().string(), options_.family.name, backend_.name()));
     for (const std::string& line : describe_plan(step_, drawing_, forecast_)) log_.line(line);
-    if (config_.text("train.precision") == "tf32") log_.line("tf32 is an arithmetic of GPUs: here it is fp32");
+    if (config_.text("train.precision") == "tf32" && backend_.host_memory())
+      log_.line("tf32 is an arithmetic of GPUs: here it is fp32");
     if (options_.resume) log_.line(fmt::format("goes on after step {}", first_));
   }
 
@@ -157,19 +159,31 @@ class Trainer {
     Health health(step_);
     const Feed feed = [this](Program& program, std::int64_t run) { feed_->feed(program, run); };
     if (first_ == 0) sample(0);
-    for (std::int64_t made = first_ + 1; made <= total; ++made) {
-      const Clock::time_point start = Clock::now();
-      step_.run(made - 1, feed);
-      const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-      const int signal = stop_.take();
-      const bool last = made == total || signal != 0;
-      extra_.clear();
-      // Whoever stops a run may not wait for a picture.
-      if (signal == 0 && (last || is_due(made, sample_every))) sample(made);
+    const auto conclude = [&](std::int64_t made, double seconds) {
       report(made, seconds);
       progress.show(made, seconds, step_);
       if (const std::string warning = health.check(made); !warning.empty()) log_.line(warning);
-      if (last || is_due(made, checkpoint_every)) save(made);
+    };
+    bool ahead = false;  // was the step before started, but not concluded?
+    for (std::int64_t made = first_ + 1; made <= total; ++made) {
+      Clock::time_point start = Clock::now();
+      const auto lap = [&start] {
+        return std::chrono::duration<double>(Clock::now() - std::exchange(start, Clock::now())).count();
+      };
+      step_.start(made - 1, feed);
+      if (ahead) conclude(made - 1, lap());
+      const int signal = stop_.take();
+      const bool last = made == total || signal != 0;
+      // Whoever stops a run may not wait for a picture.
+      const bool pictured = signal == 0 && (last || is_due(made, sample_every)), saved = last || is_due(made, checkpoint_every);
+      ahead = step_.runs_ahead() && !pictured && !saved;
+      if (ahead) continue;
+      step_.finish();
+      const double seconds = lap();
+      if (pictured) sample(made);
+      conclude(made, seconds);
+      extra_.clear();
+      if (saved) save(made);
       if (last) return finish(made, signal);
     }
     return 0;

@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 
 #include <cmath>
+#include <cstring>
 
 #include "kernels/check.h"
 #include "kernels/cuda/device.h"
@@ -56,17 +57,89 @@ void check_operands(const KernelSpec& spec) {
   }
 }
 
-class GraphRecording final : public Recording {
+class Event {
  public:
-  GraphRecording(cudaGraphExec_t graph, cudaStream_t stream) : graph_(graph), stream_(stream) {}
-  ~GraphRecording() override { cudaGraphExecDestroy(graph_); }
-  GraphRecording(const GraphRecording&) = delete;
-  GraphRecording& operator=(const GraphRecording&) = delete;
-  void launch() override { GANNET_CUDA(cudaGraphLaunch(graph_, stream_)); }
+  Event() { GANNET_CUDA(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming)); }
+  ~Event() { cudaEventDestroy(event_); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  operator cudaEvent_t() const { return event_; }
 
  private:
+  cudaEvent_t event_ = nullptr;
+};
+
+// Host memory that the device copies from and to by itself.
+class PinnedMemory {
+ public:
+  explicit PinnedMemory(std::size_t bytes) {
+    if (bytes == 0) return;
+    GANNET_CUDA(cudaMallocHost(&data_, bytes));
+    std::memset(data_, 0, bytes);
+  }
+  ~PinnedMemory() { cudaFreeHost(data_); }
+  PinnedMemory(const PinnedMemory&) = delete;
+  PinnedMemory& operator=(const PinnedMemory&) = delete;
+  void* data() const { return data_; }
+
+ private:
+  void* data_ = nullptr;
+};
+
+// One CUDA Graph; the copy of the results is its last node. The inputs are copied on a stream of their own, so that they
+// come in while an earlier launch still works.
+class GraphRun final : public Run {
+ public:
+  GraphRun(const std::function<void()>& kernels, Block inputs, Block results, cudaStream_t compute, cudaStream_t copies)
+      : inputs_(inputs),
+        compute_(compute),
+        copies_(copies),
+        host_inputs_(inputs.bytes),
+        host_results_(results.bytes),
+        graph_(capture(kernels, results, compute, host_results_.data())) {}
+  ~GraphRun() override { cudaGraphExecDestroy(graph_); }
+  GraphRun(const GraphRun&) = delete;
+  GraphRun& operator=(const GraphRun&) = delete;
+
+  void* inputs() override { return host_inputs_.data(); }
+  void launch() override {
+    if (inputs_.bytes > 0) {
+      GANNET_CUDA(cudaStreamWaitEvent(copies_, over_));
+      GANNET_CUDA(cudaMemcpyAsync(inputs_.data, host_inputs_.data(), inputs_.bytes, cudaMemcpyHostToDevice, copies_));
+      GANNET_CUDA(cudaEventRecord(copied_, copies_));
+      GANNET_CUDA(cudaStreamWaitEvent(compute_, copied_));
+    }
+    GANNET_CUDA(cudaGraphLaunch(graph_, compute_));
+    GANNET_CUDA(cudaEventRecord(over_, compute_));
+  }
+  void wait() override { GANNET_CUDA(cudaEventSynchronize(over_)); }
+  const void* results() override { return host_results_.data(); }
+
+ private:
+  static cudaGraphExec_t capture(const std::function<void()>& kernels, Block results, cudaStream_t stream, void* to) {
+    GANNET_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    cudaGraph_t graph = nullptr;
+    try {
+      kernels();
+      if (results.bytes > 0) GANNET_CUDA(cudaMemcpyAsync(to, results.data, results.bytes, cudaMemcpyDeviceToHost, stream));
+    } catch (...) {
+      cudaStreamEndCapture(stream, &graph);
+      if (graph != nullptr) cudaGraphDestroy(graph);
+      throw;
+    }
+    GANNET_CUDA(cudaStreamEndCapture(stream, &graph));
+    cudaGraphExec_t executable = nullptr;
+    const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
+    cudaGraphDestroy(graph);
+    GANNET_CUDA(status);
+    return executable;
+  }
+
+  Block inputs_;
+  cudaStream_t compute_, copies_;
+  PinnedMemory host_inputs_, host_results_;
+  Event copied_, over_;
   cudaGraphExec_t graph_;
-  cudaStream_t stream_;
 };
 
 class CudaBackend final : public Backend {
@@ -82,8 +155,12 @@ class CudaBackend final : public Backend {
     device_.shared_bytes = properties.sharedMemPerBlockOptin;
     name_ = properties.name;
     GANNET_CUDA(cudaStreamCreateWithFlags(&device_.stream, cudaStreamNonBlocking));
+    GANNET_CUDA(cudaStreamCreateWithFlags(&copies_, cudaStreamNonBlocking));
   }
-  ~CudaBackend() override { cudaStreamDestroy(device_.stream); }
+  ~CudaBackend() override {
+    cudaStreamDestroy(copies_);
+    cudaStreamDestroy(device_.stream);
+  }
   CudaBackend(const CudaBackend&) = delete;
   CudaBackend& operator=(const CudaBackend&) = delete;
 
@@ -126,26 +203,15 @@ class CudaBackend final : public Backend {
   }
   void synchronize() override { GANNET_CUDA(cudaStreamSynchronize(device_.stream)); }
 
-  std::unique_ptr<Recording> record(const std::function<void()>& run) override {
-    GANNET_CUDA(cudaStreamBeginCapture(device_.stream, cudaStreamCaptureModeThreadLocal));
-    cudaGraph_t graph = nullptr;
-    try {
-      run();
-    } catch (...) {
-      cudaStreamEndCapture(device_.stream, &graph);
-      if (graph != nullptr) cudaGraphDestroy(graph);
-      throw;
-    }
-    GANNET_CUDA(cudaStreamEndCapture(device_.stream, &graph));
-    cudaGraphExec_t executable = nullptr;
-    const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
-    cudaGraphDestroy(graph);
-    GANNET_CUDA(status);
-    return std::make_unique<GraphRecording>(executable, device_.stream);
+  bool host_memory() const override { return false; }
+  int launches_ahead() const override { return 2; }
+  std::unique_ptr<Run> record(std::function<void()> kernels, Block inputs, Block results) override {
+    return std::make_unique<GraphRun>(kernels, inputs, results, device_.stream, copies_);
   }
 
  private:
   Device device_;
+  cudaStream_t copies_ = nullptr;  // of inputs, beside the kernels
   std::string name_;
 };
 

@@ -1,4 +1,4 @@
-// The CUDA backend: NHWC, hand-written kernels, one stream; a whole program can be recorded and started as one CUDA Graph.
+// The CUDA backend: NHWC, hand-written kernels on one stream, copies of inputs on another; a program is one CUDA Graph.
 #pragma once
 
 #include <memory>

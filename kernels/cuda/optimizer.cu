@@ -106,6 +106,7 @@ struct Task {
   std::int32_t* nonfinite;
   const Chunk* chunks;
   std::uint32_t count;               // of chunks
+  int tensors;
   std::uint32_t cached;              // chunks of gradients that a block keeps
   int* first_nonfinite;              // of each block: index of a tensor
   void* const* table;                // where the pointers do not fit below
@@ -179,9 +180,10 @@ __global__ void __launch_bounds__(threads, blocks_per_multiprocessor) update(con
     first_nonfinite = min(first_nonfinite, __ldcg(task.first_nonfinite + b));
   }
   first_nonfinite = least_of_block(first_nonfinite);
+  if (step < 0) first_nonfinite = min(first_nonfinite, task.tensors);
   const bool updates = first_nonfinite == all_finite;
   if (blockIdx.x == 0 && threadIdx.x == 0) {
-    *task.new_step = updates ? step + 1 : step;
+    *task.new_step = updates ? step + 1 : -1;
     *task.nonfinite = updates ? 0 : first_nonfinite + 1;
   }
   Rates rates{learning_rate, 1, step == 0};
@@ -248,6 +250,7 @@ class OptimizerKernel final : public Kernel {
     const auto rest = [](float x) { return static_cast<float>(1 - static_cast<double>(x)); };
     task_.chunks = chunks_.data();
     task_.count = static_cast<std::uint32_t>(chunks_of(spec.parameters).size());
+    task_.tensors = static_cast<int>(spec.parameters.size());
     task_.log_beta1 = static_cast<float>(std::log(static_cast<double>(spec.beta1)));
     task_.log_beta2 = static_cast<float>(std::log(static_cast<double>(spec.beta2)));
     task_.beta1 = spec.beta1, task_.rest1 = rest(spec.beta1);

@@ -54,7 +54,7 @@ void fill_inputs(Step& step) {
 int run_step(const Options& options) {
   const Clock::time_point start = Clock::now();
   const Resolved resolved = resolve(load_configuration(options.configuration), options.settings);
-  const auto backend = options.device.make_backend(resolved.config.integer("train.threads"));
+  const auto backend = options.device.make_backend(resolved.config);
   Step step(*resolved.family, resolved.config, *backend, false);
   fill_inputs(step);
   const Feed feed = [](Program&, std::int64_t) {};
@@ -100,7 +100,7 @@ int run_step(const Options& options) {
 
 int run_operators(const Options& options) {
   const Resolved resolved = resolve(load_configuration(options.configuration), options.settings);
-  const auto backend = options.device.make_backend(resolved.config.integer("train.threads"));
+  const auto backend = options.device.make_backend(resolved.config);
   Step step(*resolved.family, resolved.config, *backend, false);
   fill_inputs(step);
   step.run(0, [](Program&, std::int64_t) {});

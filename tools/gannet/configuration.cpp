@@ -4,6 +4,7 @@
 
 #include "engine/train/nearest.h"
 #include "engine/train/run_folder.h"
+#include "kernels/cuda/backend.h"
 #include "models/models.h"
 #include "tools/gannet/usage.h"
 
@@ -44,9 +45,17 @@ void DeviceOptions::add_to(CLI::App& command, const std::string& threads_help) {
   whole_number(command.add_option("--threads", threads, "CPU threads" + which + "; 0: all that the process may use"), 0, 4096);
 }
 
-std::unique_ptr<kernels::Backend> DeviceOptions::make_backend(std::int64_t configured_threads) const {
-  GANNET_CHECK(device == "cpu", "--device {}: this build has no CUDA backend; use --device cpu", device);
-  GANNET_CHECK(gpus == 1, "--gpus {}: this build has no CUDA backend and trains in one process", gpus);
+std::unique_ptr<kernels::Backend> DeviceOptions::make_backend(const Config& config) const {
+  return make_backend(config.integer("train.threads"), config.text("train.precision") == "tf32");
+}
+
+std::unique_ptr<kernels::Backend> DeviceOptions::make_backend(std::int64_t configured_threads, bool tf32) const {
+  GANNET_CHECK(gpus == 1, "--gpus {}: this build trains on one GPU", gpus);
+  if (device == "cuda") {
+    const std::string reason = kernels::cuda_unavailable();
+    GANNET_CHECK(reason.empty(), "--device cuda: {}; --device cpu trains here", reason);
+    return kernels::make_cuda_backend({.tf32 = tf32});
+  }
   return kernels::make_cpu_backend(threads > 0 ? threads : static_cast<int>(configured_threads));
 }
 

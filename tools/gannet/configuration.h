@@ -33,8 +33,13 @@ struct DeviceOptions {
 
   // threads_help: which key of a configuration --threads sets.
   void add_to(CLI::App& command, const std::string& threads_help = "");
-  // InputError for what this build or machine has not. threads: of the configuration, when --threads is not given.
-  std::unique_ptr<kernels::Backend> make_backend(std::int64_t configured_threads = 0) const;
+  // As a configuration says: train.threads (when --threads is not given) and train.precision. InputError for what this build
+  // or machine has not.
+  std::unique_ptr<kernels::Backend> make_backend(const Config& config) const;
+  std::unique_ptr<kernels::Backend> make_backend() const { return make_backend(0, false); }
+
+ private:
+  std::unique_ptr<kernels::Backend> make_backend(std::int64_t configured_threads, bool tf32) const;
 };
 
 // A trained model to draw from: the newest checkpoint of a run folder, or a checkpoint file.

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "engine/data/file.h"
+#include "kernels/cuda/backend.h"
 #include "tools/gannet/command.h"
 #include "tools/gannet/configuration.h"
 
@@ -64,7 +65,8 @@ int run(const DeviceOptions& device) {
   fmt::print("oneDNN        {}.{}.{}\n", onednn->major, onednn->minor, onednn->patch);
   fmt::print("libraries     zlib {}, libpng {}, fmt {}.{}.{}, CLI11 {}\n", zlibVersion(), png_get_libpng_ver(nullptr),
              FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100, CLI11_VERSION);
-  fmt::print("GPU           none: built without CUDA\n");
+  const std::string no_gpu = kernels::cuda_unavailable();
+  fmt::print("GPU           {}\n", no_gpu.empty() ? kernels::make_cuda_backend()->name() : "none: " + no_gpu);
   return 0;
 }
 

@@ -49,7 +49,7 @@ void print(const char* title, const SlicedWasserstein& result) {
 int run(Options options) {
   const Dataset dataset(options.data);
   const Trained trained(options.run);
-  const auto backend = options.device.make_backend();
+  const auto backend = options.device.make_backend(trained.resolved.config);
   State state(*backend, options.seed);
   Sampler sampler(trained.model, state, 64);
   GANNET_CHECK(sampler.shape().rank() == 3, "samples of family {} are no pictures: it has no metrics here",

@@ -95,7 +95,7 @@ int run(const Options& options) {
   GANNET_CHECK(extension.empty() || folder.empty() || fs::is_directory(folder), "{}: no such folder to write {} in",
                folder.string(), options.out.filename().string());
   const Trained trained(options.run);
-  const auto backend = options.device.make_backend();
+  const auto backend = options.device.make_backend(trained.resolved.config);
   State state(*backend, options.seed);
   const Latent& latent = trained.model.latent;
   const std::vector<float> z = !options.z.empty()             ? latents_from(options.z, latent)

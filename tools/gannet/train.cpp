@@ -41,7 +41,7 @@ int run(const Options& options) {
   const Resolved resolved = resolve_for(options);
   const fs::path out = options.out.empty() ? fs::path("runs") / fs::path(options.configuration).stem() : options.out;
   const TrainOptions settings{*resolved.family, resolved.config, out, options.init, options.replay, options.resume, stdout};
-  const auto backend = options.device.make_backend(resolved.config.integer("train.threads"));
+  const auto backend = options.device.make_backend(resolved.config);
   if (!options.dry_run) return train(settings, *backend, stop);
   fmt::print("{} on {}\n", resolved.family->name, backend->name());
   for (const std::string& line : dry_run(settings, *backend)) fmt::print("{}\n", line);
