@@ -1,5 +1,7 @@
-// Pointwise chains in a single pass: every operand crosses the memory bus once, 16 bytes a thread and access. Limited by
-// memory: a step costs a few instructions for four elements.
+// Pointwise chains in a single pass. A chain of the models has a kernel of its own; any other is interpreted, which costs some
+// instructions for each of its steps and four elements.
+#include "kernels/cuda/pointwise.h"
+
 #include "kernels/cuda/chain.cuh"
 #include "kernels/cuda/factories.h"
 
@@ -29,25 +31,36 @@ class PointwiseKernel final : public Kernel {
  public:
   PointwiseKernel(const Pointwise& spec, const Device& device)
       : chain_(plan_chain(spec, packet, "pointwise")), stream_(device.stream) {
+    const ChainForm form = form_of(spec);
+    const PointwiseAhead ahead = pointwise_ahead(form);
+    if (ahead.kernel != nullptr) {
+      chain_ = plan_chain(spec, packet_of(form), "pointwise");
+      kernel_ = ahead.kernel;
+      threads_ = ahead.threads;
+      per_block_ = static_cast<std::uint32_t>(ahead.elements);
+      return;
+    }
     const auto bytes = [&] { return threads_ * chain_.slots * static_cast<int>(sizeof(Packet<float, packet>)); };
     while (threads_ > 32 && bytes() > default_shared_bytes) threads_ /= 2;
     shared_bytes_ = bytes();
+    per_block_ = static_cast<std::uint32_t>(threads_ * packet);
   }
 
   void run(const Arguments& arguments) override {
     Chain chain = chain_;
     for (int i = 0; i < chain.inputs; ++i) chain.input[i].data = arguments.inputs[i];
     for (int o = 0; o < chain.outputs; ++o) chain.output[o].data = arguments.outputs[o];
-    const auto per_block = static_cast<std::uint32_t>(threads_ * packet);
-    pointwise<<<(chain.elements + per_block - 1) / per_block, threads_, shared_bytes_, stream_>>>(chain);
+    kernel_<<<(chain.elements + per_block_ - 1) / per_block_, threads_, shared_bytes_, stream_>>>(chain);
     GANNET_CUDA(cudaGetLastError());
   }
 
  private:
   Chain chain_;
+  void (*kernel_)(Chain) = pointwise;
   cudaStream_t stream_;
   int threads_ = max_threads;
   int shared_bytes_ = 0;
+  std::uint32_t per_block_ = 0;
 };
 
 }  // namespace
