@@ -60,7 +60,7 @@ __device__ void bring_patch(const Problem& g, std::uint32_t shared, const Tile& 
     const int element = first + static_cast<int>(column) * 2;
     const bool inside = h >= 0 && h < g.height && element >= 0 && element < line_elements;
     copy_to_shared<4>(shared + word * 4, g.x + static_cast<std::int64_t>(tile.n * g.height + h) * line_elements + element,
-                      inside);
+                      inside ? 4 : 0);
   }
 }
 

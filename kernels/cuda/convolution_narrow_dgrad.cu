@@ -71,7 +71,8 @@ __device__ void bring_patch(const Problem& g, std::uint32_t shared, int n, int i
     const int p = i0 + g.h.first + pixel / patch_w, q = j0 + g.w_axis.first + pixel % patch_w;
     const bool inside = p >= 0 && p < g.output_height && q >= 0 && q < g.output_width && k < g.filters;
     copy_to_shared<16>(shared + swizzled(pixel, chunk),
-                       g.y + (static_cast<std::int64_t>(n * g.output_height + p) * g.output_width + q) * g.filters + k, inside);
+                       g.y + (static_cast<std::int64_t>(n * g.output_height + p) * g.output_width + q) * g.filters + k,
+                       inside ? 16 : 0);
   }
   commit_copies();
 }

@@ -59,11 +59,11 @@ struct ImplicitGemm {
   PixelClass pixel_class[largest_stride * largest_stride];
 };
 
-// Columns and rows of a block's tile. large: 128x128, medium: 128x64, small: 64x64.
-enum class ProductTile : std::uint8_t { large, medium, small };
+// Rows and columns of a block's tile. wide: 256x128, large: 128x128, tall: 256x64, medium: 128x64, small: 64x64.
+enum class ProductTile : std::uint8_t { wide, large, tall, medium, small };
 // How operands are read: 16 bytes at a time, 4, or one bf16 at a time; mixed: A by 16 bytes, B by elements (wgrad of a picture
-// with few channels).
-enum class ProductAccess : std::uint8_t { vector, word, element, mixed };
+// with few channels). pairs: by 16 bytes, and the inner index comes in whole pairs of 64 bytes, of each tap.
+enum class ProductAccess : std::uint8_t { pairs, vector, word, element, mixed };
 
 struct ProductVariant {
   ProductForm form;
@@ -75,7 +75,7 @@ struct ProductVariant {
 // The kernel of a variant, allowed the dynamic shared memory that it needs.
 struct ProductKernel {
   const void* function = nullptr;
-  int shared_bytes = 0;
+  int shared_bytes = 0, threads = 0;
 };
 // Compiled in files of their own; null where there is no such variant.
 ProductKernel find_bf16_kernel(const ProductVariant& variant);

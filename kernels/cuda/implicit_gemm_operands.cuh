@@ -3,6 +3,9 @@
 // An operand whose inner index is contiguous makes a tile of lines of 64 bytes ("inner-major"); the others make a tile with a
 // line for each inner index ("outer-major"). 16-byte chunks are exchanged within and between lines by exclusive or, so that
 // neither the copies nor the matrix loads have bank conflicts and nothing is padded.
+//
+// An operand's issue<Offset, Second>(shared) brings the next tile to shared + Offset. Second: every other one, for those that
+// work in pairs (implicit_gemm_pairs.cuh).
 #pragma once
 
 #include "kernels/cuda/implicit_gemm.h"
@@ -10,7 +13,6 @@
 
 namespace gannet::kernels::cuda {
 
-inline constexpr int product_threads = 128;
 inline constexpr int inner_bytes = 64;  // of a tile along the inner index
 inline constexpr std::uint32_t no_tap = 1u << largest_filter_extent;
 
@@ -22,69 +24,58 @@ __device__ __forceinline__ std::uint32_t taps_inside(int origin, int taps, int e
 }
 __device__ __forceinline__ std::uint32_t tap_bit(int t, int u) { return 1u << t | 1u << (16 + u); }
 
-template <typename T, int Lines, int Bytes>
+// The pieces of a tile that `Threads` threads bring, `lines_per_pass` lines at a time. Tile gives `line_count`, `line_size` in
+// bytes, and `swizzle`, which repeats after `period` lines.
+template <typename Tile, int Bytes, int Threads>
+struct TilePieces {
+  static constexpr int columns = Tile::line_size / Bytes, lines_per_pass = Threads / columns;
+  static constexpr int passes = Tile::line_count / lines_per_pass;
+  static_assert(Threads % columns == 0 && Tile::line_count % lines_per_pass == 0);
+  // Where a pass has fewer lines than a period, its neighbours have offsets of their own.
+  static constexpr int offsets = lines_per_pass < Tile::period ? Tile::period / lines_per_pass : 1;
+
+  int line, column;  // of this thread's first piece; column in elements
+  int first[offsets];
+
+  __device__ explicit TilePieces(int thread) : line(thread / columns), column(thread % columns * Bytes / Tile::element) {
+#pragma unroll
+    for (int i = 0; i < offsets; ++i) first[i] = Tile::offset(line + i * lines_per_pass, thread % columns * Bytes);
+  }
+  // To shared + Offset; from + Displacement where size isn't 0.
+  template <int Pass, int Offset = 0, int Displacement = 0>
+  __device__ void copy(std::uint32_t shared, const char* from, int size) const {
+    constexpr int down = Pass / offsets * offsets * lines_per_pass * Tile::line_size;
+    copy_to_shared<Bytes, Offset + down, Displacement>(shared + first[Pass % offsets], from, size);
+  }
+};
+
+template <typename T, int Lines>
 struct InnerMajorTile {
-  static constexpr int bytes = Lines * inner_bytes, piece = Bytes / sizeof(T);
-  static constexpr int columns = inner_bytes / Bytes, lines_per_pass = product_threads / columns;
-  static constexpr int passes = Lines / lines_per_pass;
-  static_assert(Lines % lines_per_pass == 0);
+  static constexpr int element = sizeof(T), line_count = Lines, line_size = inner_bytes, period = 8;
 
   // Lines 0, 2, 4, 6 share banks, and 1, 3, 5, 7.
   __device__ static int swizzle(int line) { return line >> 1 & 3; }
   __device__ static int offset(int line, int byte) {
     return line * inner_bytes + ((byte >> 4 ^ swizzle(line)) << 4) + (byte & 15);
   }
-
-  int line, column;  // of this thread's first piece; column in elements
-  int first;
-
-  __device__ explicit InnerMajorTile(int thread)
-      : line(thread / columns), column(thread % columns * piece), first(offset(line, thread % columns * Bytes)) {}
-  template <int Pass>
-  __device__ void copy(std::uint32_t shared, const char* from, bool valid) const {
-    if constexpr (lines_per_pass % 8 == 0) {
-      copy_to_shared<Bytes, Pass * lines_per_pass * inner_bytes>(shared + first, from, valid);
-    } else {
-      const int byte = column * static_cast<int>(sizeof(T));
-      copy_to_shared<Bytes>(shared + offset(line + Pass * lines_per_pass, byte), from, valid);
-    }
-  }
 };
 
-template <typename T, int Columns, int Bytes>
+template <typename T, int Columns>
 struct OuterMajorTile {
-  static constexpr int lines = inner_bytes / sizeof(T), line_bytes = Columns * sizeof(T), bytes = lines * line_bytes;
-  static constexpr int piece = Bytes / sizeof(T);
-  static constexpr int columns = line_bytes / Bytes, lines_per_pass = product_threads / columns,
-                       passes = lines / lines_per_pass;
-  static_assert(product_threads % columns == 0 && lines % lines_per_pass == 0);
+  static constexpr int element = sizeof(T), line_count = inner_bytes / sizeof(T), line_size = Columns * sizeof(T);
+  static constexpr int period = sizeof(T) == 2 ? 8 : 4;
 
   // 16 bits: a matrix load reads 8 lines at one column. 32 bits: a warp reads 4 lines at two chunks.
   __device__ static int swizzle(int line) { return sizeof(T) == 2 ? line & 7 : (line & 3) << 1; }
   __device__ static int offset(int line, int byte) {
-    return line * line_bytes + ((byte >> 4 ^ swizzle(line)) << 4) + (byte & 15);
-  }
-
-  int line, column;  // of this thread's first piece; column in elements
-  int first;
-
-  __device__ explicit OuterMajorTile(int thread)
-      : line(thread / columns), column(thread % columns * piece), first(offset(line, thread % columns * Bytes)) {}
-  template <int Pass>
-  __device__ void copy(std::uint32_t shared, const char* from, bool valid) const {
-    if constexpr (lines_per_pass % (sizeof(T) == 2 ? 8 : 4) == 0) {
-      copy_to_shared<Bytes, Pass * lines_per_pass * line_bytes>(shared + first, from, valid);
-    } else {
-      const int byte = column * static_cast<int>(sizeof(T));
-      copy_to_shared<Bytes>(shared + offset(line + Pass * lines_per_pass, byte), from, valid);
-    }
+    return line * line_size + ((byte >> 4 ^ swizzle(line)) << 4) + (byte & 15);
   }
 };
 
 // A of fprop and dgrad: pixels of a picture with their neighbours, a line for each pixel.
-template <typename T, int Lines, int Bytes, bool Backwards>
+template <typename T, int Lines, int Bytes, int Threads, bool Backwards>
 struct GatheredLines {
-  using Tile = InnerMajorTile<T, Lines, Bytes>;
+  using Tile = TilePieces<InnerMajorTile<T, Lines>, Bytes, Threads>;
   static constexpr int inner = inner_bytes / sizeof(T);
 
   Tile tile;
@@ -155,16 +146,18 @@ struct GatheredLines {
     locate();
   }
 
+  template <int Offset, bool Second>
   __device__ void issue(std::uint32_t shared) {
-    unrolled<Tile::passes>([&](auto i) { tile.template copy<i>(shared, pixel[i] + displacement, (inside[i] & bit) == bit); });
+    unrolled<Tile::passes>(
+        [&](auto i) { tile.template copy<i, Offset>(shared, pixel[i] + displacement, (inside[i] & bit) == bit ? Bytes : 0); });
     advance();
   }
 };
 
 // B of fprop: the filters; of `transposed`: a matrix (n, inner).
-template <typename T, int Lines, int Bytes>
+template <typename T, int Lines, int Bytes, int Threads>
 struct MatrixLines {
-  using Tile = InnerMajorTile<T, Lines, Bytes>;
+  using Tile = TilePieces<InnerMajorTile<T, Lines>, Bytes, Threads>;
   static constexpr int inner = inner_bytes / sizeof(T);
 
   Tile tile;
@@ -182,18 +175,20 @@ struct MatrixLines {
     }
   }
 
+  template <int Offset, bool Second>
   __device__ void issue(std::uint32_t shared) {
     const bool valid = column < columns;
-    unrolled<Tile::passes>([&](auto i) { tile.template copy<i>(shared, from + line[i], valid); });
+    unrolled<Tile::passes>([&](auto i) { tile.template copy<i, Offset>(shared, from + line[i], valid ? Bytes : 0); });
     from += inner_bytes;
     column += inner;
   }
 };
 
 // A of wgrad: the picture y; of `transposed`: a matrix (inner, m).
-template <typename T, int Columns, int Bytes>
+template <typename T, int Columns, int Bytes, int Threads>
 struct MatrixColumns {
-  using Tile = OuterMajorTile<T, Columns, Bytes>;
+  using Tile = TilePieces<OuterMajorTile<T, Columns>, Bytes, Threads>;
+  static constexpr int lines = OuterMajorTile<T, Columns>::line_count;
 
   Tile tile;
   const char* from;
@@ -203,28 +198,31 @@ struct MatrixColumns {
   __device__ MatrixColumns(const ImplicitGemm& product, const PixelClass&, int first_column, int iteration, int thread)
       : tile(thread),
         step(static_cast<std::int64_t>(Tile::lines_per_pass) * product.a_pitch * static_cast<std::int64_t>(sizeof(T))) {
-    const int line = iteration * Tile::lines + tile.line, column = first_column + tile.column;
+    const int line = iteration * lines + tile.line, column = first_column + tile.column;
     lines_left = column < product.m ? product.inner - line : 0;
     from = static_cast<const char*>(product.a) +
            (static_cast<std::int64_t>(line) * product.a_pitch + column) * static_cast<std::int64_t>(sizeof(T));
   }
 
+  template <int Offset, bool Second>
   __device__ void issue(std::uint32_t shared) {
-    if (lines_left > Tile::lines - Tile::lines_per_pass) {
-      unrolled<Tile::passes>([&](auto i) { tile.template copy<i>(shared, from + i * step, true); });
+    if (lines_left > lines - Tile::lines_per_pass) {
+      unrolled<Tile::passes>([&](auto i) { tile.template copy<i, Offset>(shared, from + i * step, Bytes); });
     } else {
-      unrolled<Tile::passes>(
-          [&](auto i) { tile.template copy<i>(shared, from + i * step, i * Tile::lines_per_pass < lines_left); });
+      unrolled<Tile::passes>([&](auto i) {
+        tile.template copy<i, Offset>(shared, from + i * step, i * Tile::lines_per_pass < lines_left ? Bytes : 0);
+      });
     }
     from += Tile::passes * step;
-    lines_left -= Tile::lines;
+    lines_left -= lines;
   }
 };
 
 // B of dgrad: of each tap the matrix (k, c), which lies spread over the filters.
-template <typename T, int Columns, int Bytes>
+template <typename T, int Columns, int Bytes, int Threads>
 struct FilterColumns {
-  using Tile = OuterMajorTile<T, Columns, Bytes>;
+  using Tile = TilePieces<OuterMajorTile<T, Columns>, Bytes, Threads>;
+  static constexpr int lines = OuterMajorTile<T, Columns>::line_count;
 
   Tile tile;
   const char *base, *from;
@@ -243,8 +241,8 @@ struct FilterColumns {
         stride(product.stride),
         channels(product.n),
         pitch(product.b_pitch) {
-    const int per_tap = (filters + Tile::lines - 1) / Tile::lines, tap = iteration / per_tap;
-    k = iteration % per_tap * Tile::lines + tile.line;
+    const int per_tap = (filters + lines - 1) / lines, tap = iteration / per_tap;
+    k = iteration % per_tap * lines + tile.line;
     t = tap / taps_w;
     u = tap % taps_w;
     inside = first_column + tile.column < channels;
@@ -257,15 +255,17 @@ struct FilterColumns {
     from = base + (static_cast<std::int64_t>(k) * pitch + (r * filter_w + s) * channels) * static_cast<std::int64_t>(sizeof(T));
   }
 
+  template <int Offset, bool Second>
   __device__ void issue(std::uint32_t shared) {
     const int lines_left = inside ? filters - k : 0;
-    if (lines_left > Tile::lines - Tile::lines_per_pass) {
-      unrolled<Tile::passes>([&](auto i) { tile.template copy<i>(shared, from + i * step, true); });
+    if (lines_left > lines - Tile::lines_per_pass) {
+      unrolled<Tile::passes>([&](auto i) { tile.template copy<i, Offset>(shared, from + i * step, Bytes); });
     } else {
-      unrolled<Tile::passes>(
-          [&](auto i) { tile.template copy<i>(shared, from + i * step, i * Tile::lines_per_pass < lines_left); });
+      unrolled<Tile::passes>([&](auto i) {
+        tile.template copy<i, Offset>(shared, from + i * step, i * Tile::lines_per_pass < lines_left ? Bytes : 0);
+      });
     }
-    k += Tile::lines;
+    k += lines;
     if (k - tile.line < filters) {
       from += Tile::passes * step;
       return;
@@ -278,15 +278,16 @@ struct FilterColumns {
 
 // B of wgrad: a line for each output pixel, a column for each (r,s,c) of the neighbourhood in x. Where the pixels lie and which
 // of their neighbours exist is worked out once for 128 lines, one a thread, and kept in shared memory.
-template <typename T, int Columns, int Bytes>
+template <typename T, int Columns, int Bytes, int Threads>
 struct GatheredColumns {
-  using Tile = OuterMajorTile<T, Columns, Bytes>;
-  static constexpr int iterations_per_group = product_threads / Tile::lines;
+  using Tile = TilePieces<OuterMajorTile<T, Columns>, Bytes, Threads>;
+  static constexpr int lines = OuterMajorTile<T, Columns>::line_count;
+  static constexpr int iterations_per_group = Threads / lines;
   struct Entry {
     int offset;  // of the first tap, in pieces that 32 bits can count: elements
     std::uint32_t inside;
   };
-  static constexpr int table_bytes = 2 * product_threads * sizeof(Entry);
+  static constexpr int table_bytes = 2 * Threads * sizeof(Entry);
 
   const ImplicitGemm& product;
   const PixelClass& pixels;
@@ -294,7 +295,9 @@ struct GatheredColumns {
   Entry* table;
   const char* base;
   std::uint32_t bit = no_tap;
-  int next_line, count = 0;  // next_line: of the next group of the table
+  // Shared address of this thread's first entry; bytes from there to that for the first pass of the next tile.
+  std::uint32_t entries, position = 0;
+  int next_line, until_fill = iterations_per_group + 1;  // next_line: of the next group of the table
 
   __device__ GatheredColumns(const ImplicitGemm& given, const PixelClass& rows, int first_column, int iteration, int thread,
                              char* shared)
@@ -305,7 +308,8 @@ struct GatheredColumns {
     base = static_cast<const char*>(product.b) +
            ((static_cast<std::int64_t>(r) * product.width + s) * product.channels + channel) *
                static_cast<std::int64_t>(sizeof(T));
-    next_line = iteration * Tile::lines + thread;
+    next_line = iteration * lines + thread;
+    entries = shared_address(table + tile.line);
     fill(0);
     fill(1);
   }
@@ -319,20 +323,25 @@ struct GatheredColumns {
     entry.inside = next_line < product.inner ? taps_inside(h, product.filter_h, product.height, false) |
                                                    taps_inside(w, product.filter_w, product.width, false) << 16
                                              : 0u;
-    table[half * product_threads + threadIdx.x] = entry;
-    next_line += product_threads;
+    table[half * Threads + threadIdx.x] = entry;
+    next_line += Threads;
   }
 
   // Between the last read of a group and its replacement, and between that and its first read, lies a barrier of the main loop.
+  template <int Offset, bool Second>
   __device__ void issue(std::uint32_t shared) {
-    const int group = count / iterations_per_group, part = count % iterations_per_group;
-    if (part == 0 && group > 0) fill(group + 1 & 1);
-    const Entry* entries = table + (group & 1) * product_threads + part * Tile::lines + tile.line;
+    constexpr std::uint32_t tile_bytes = lines * sizeof(Entry), half_bytes = Threads * sizeof(Entry);
+    if (--until_fill == 0) {
+      until_fill = iterations_per_group;
+      fill((position & half_bytes) == 0);
+    }
     unrolled<Tile::passes>([&](auto i) {
-      const Entry entry = entries[i * Tile::lines_per_pass];
-      tile.template copy<i>(shared, base + entry.offset * static_cast<std::int64_t>(sizeof(T)), (entry.inside & bit) == bit);
+      int offset;
+      std::uint32_t inside;
+      load_shared_pair<i * Tile::lines_per_pass* static_cast<int>(sizeof(Entry))>(offset, inside, entries + position);
+      tile.template copy<i, Offset>(shared, advanced<sizeof(T)>(base, offset), (inside & bit) == bit ? Bytes : 0);
     });
-    ++count;
+    position = (position + tile_bytes) & (2 * half_bytes - 1);
   }
 };
 

@@ -1,15 +1,10 @@
-// What the warps of a block do with two tiles in shared memory: 4 warps, each a part of the block's tile in registers.
+// What the warps of a block do with two tiles in shared memory: each has a part of the block's tile in registers.
 #pragma once
 
-#include "kernels/cuda/implicit_gemm_operands.cuh"
+#include "kernels/cuda/epilogue.cuh"
+#include "kernels/cuda/implicit_gemm_pairs.cuh"
 
 namespace gannet::kernels::cuda {
-
-// Where element (row, column) of a block's result is kept before it is stored: no bank conflicts for pairs of a fragment.
-template <int Columns>
-__device__ __forceinline__ int staged(int row, int column) {
-  return row * Columns + (column ^ (row & 3) << 3);
-}
 
 // On tensor cores. T: __nv_bfloat16 or float (as tf32).
 template <typename T, bool InnerMajorA, bool InnerMajorB, int BM, int BN, int WM, int WN>
@@ -20,56 +15,58 @@ struct TensorProduct {
 
   float sums[a_parts][2 * b_parts][4] = {};
   int lane, warp_m, warp_n;
-  // Byte offsets of what this lane loads: one for each step where lines are inner-major, else one for each part.
-  int a_offset[InnerMajorA ? steps : a_parts * (narrow ? 1 : 2)];
-  int b_offset[InnerMajorB ? steps : b_parts * (narrow ? 1 : 2)];
+  // Addresses of what this lane loads: one for each step where lines are inner-major, else one for each part.
+  std::uint32_t a_address[InnerMajorA ? steps : a_parts * (narrow ? 1 : 2)];
+  std::uint32_t b_address[InnerMajorB ? steps : b_parts * (narrow ? 1 : 2)];
 
-  __device__ explicit TensorProduct(int thread) : lane(thread % 32) {
+  // a_tile, b_tile: of the first stage.
+  __device__ TensorProduct(int thread, std::uint32_t a_tile, std::uint32_t b_tile) : lane(thread % 32) {
     const int warp = thread / 32;
     warp_m = warp % (BM / WM) * WM;
     warp_n = warp / (BM / WM) * WN;
     if constexpr (InnerMajorA) {
 #pragma unroll
       for (int step = 0; step < steps; ++step)
-        a_offset[step] = InnerMajorTile<T, BM, 16>::offset(warp_m + lane % 16, (step * 2 + lane / 16) * 16);
+        a_address[step] = a_tile + InnerMajorTile<T, BM>::offset(warp_m + lane % 16, (step * 2 + lane / 16) * 16);
     } else {
-      outer_offsets<BM>(a_offset, warp_m, lane / 16 * 8 + lane % 8, lane / 8 % 2);
+      outer_addresses<BM>(a_address, a_tile, warp_m, lane / 16 * 8 + lane % 8, lane / 8 % 2);
     }
     if constexpr (InnerMajorB) {
 #pragma unroll
       for (int step = 0; step < steps; ++step)
-        b_offset[step] = InnerMajorTile<T, BN, 16>::offset(warp_n + lane / 16 * 8 + lane % 8, (step * 2 + lane / 8 % 2) * 16);
+        b_address[step] =
+            b_tile + InnerMajorTile<T, BN>::offset(warp_n + lane / 16 * 8 + lane % 8, (step * 2 + lane / 8 % 2) * 16);
     } else {
-      outer_offsets<BN>(b_offset, warp_n, lane % 16, lane / 16);
+      outer_addresses<BN>(b_address, b_tile, warp_n, lane % 16, lane / 16);
     }
   }
 
   // bf16: `line` and `chunk` are of this lane's row in a load of four matrices. tf32: the lane reads column lane / 4 of line
   // lane % 4, of both halves of the part.
   template <int Columns, int Count>
-  __device__ void outer_offsets(int (&offsets)[Count], int first, int line, int chunk) {
+  __device__ void outer_addresses(std::uint32_t (&addresses)[Count], std::uint32_t tile, int first, int line, int chunk) {
 #pragma unroll
     for (int part = 0; part < Count; ++part) {
       if constexpr (narrow) {
-        offsets[part] = OuterMajorTile<T, Columns, 16>::offset(line, (first / 8 + part * 2 + chunk) * 16);
+        addresses[part] = tile + OuterMajorTile<T, Columns>::offset(line, (first / 8 + part * 2 + chunk) * 16);
       } else {
-        offsets[part] = OuterMajorTile<T, Columns, 16>::offset(lane % 4, (first + part * 8 + lane / 4) * 4);
+        addresses[part] = tile + OuterMajorTile<T, Columns>::offset(lane % 4, (first + part * 8 + lane / 4) * 4);
       }
     }
   }
 
-  template <int Step>
-  __device__ void load_a(std::uint32_t (&values)[a_parts][4], std::uint32_t shared) const {
+  template <int Step, int Stage>
+  __device__ void load_a(std::uint32_t (&values)[a_parts][4], std::uint32_t shift) const {
     unrolled<a_parts>([&](auto part) {
       if constexpr (InnerMajorA) {
-        load_matrices<part * 16 * inner_bytes>(values[part], shared + a_offset[Step]);
+        load_matrices<Stage + part * 16 * inner_bytes>(values[part], a_address[Step] + shift);
       } else {
-        constexpr int line_bytes = OuterMajorTile<T, BM, 16>::line_bytes, lines = Step * depth * line_bytes;
+        constexpr int line_size = OuterMajorTile<T, BM>::line_size, lines = Stage + Step * depth * line_size;
         if constexpr (narrow) {
-          load_transposed_matrices<lines>(values[part], shared + a_offset[part]);
+          load_transposed_matrices<lines>(values[part], a_address[part] + shift);
         } else {
           unrolled<4>([&](auto i) {
-            values[part][i] = load_shared_word<lines + i / 2 * 4 * line_bytes>(shared + a_offset[part * 2 + i % 2]);
+            values[part][i] = load_shared_word<lines + i / 2 * 4 * line_size>(a_address[part * 2 + i % 2] + shift);
           });
         }
       }
@@ -77,18 +74,18 @@ struct TensorProduct {
   }
 
   // Of each part: inner indices 0..7 and 8..15 (0..3 and 4..7) of 8 columns, then of the next 8.
-  template <int Step>
-  __device__ void load_b(std::uint32_t (&values)[b_parts][4], std::uint32_t shared) const {
+  template <int Step, int Stage>
+  __device__ void load_b(std::uint32_t (&values)[b_parts][4], std::uint32_t shift) const {
     unrolled<b_parts>([&](auto part) {
       if constexpr (InnerMajorB) {
-        load_matrices<part * 16 * inner_bytes>(values[part], shared + b_offset[Step]);
+        load_matrices<Stage + part * 16 * inner_bytes>(values[part], b_address[Step] + shift);
       } else {
-        constexpr int line_bytes = OuterMajorTile<T, BN, 16>::line_bytes, lines = Step * depth * line_bytes;
+        constexpr int line_size = OuterMajorTile<T, BN>::line_size, lines = Stage + Step * depth * line_size;
         if constexpr (narrow) {
-          load_transposed_matrices<lines>(values[part], shared + b_offset[part]);
+          load_transposed_matrices<lines>(values[part], b_address[part] + shift);
         } else {
           unrolled<4>([&](auto i) {
-            values[part][i] = load_shared_word<lines + i % 2 * 4 * line_bytes>(shared + b_offset[part * 2 + i / 2]);
+            values[part][i] = load_shared_word<lines + i % 2 * 4 * line_size>(b_address[part * 2 + i / 2] + shift);
           });
         }
       }
@@ -105,11 +102,13 @@ struct TensorProduct {
     }
   }
 
-  __device__ void multiply(std::uint32_t a_tile, std::uint32_t b_tile) {
+  // Of the tiles Stage + shift bytes after the first ones.
+  template <int Stage>
+  __device__ void multiply(std::uint32_t shift) {
     unrolled<steps>([&](auto step) {
       std::uint32_t a[a_parts][4], b[b_parts][4];
-      load_a<step>(a, a_tile);
-      load_b<step>(b, b_tile);
+      load_a<step, Stage>(a, shift);
+      load_b<step, Stage>(b, shift);
       round(a);
       round(b);
 #pragma unroll
@@ -127,17 +126,36 @@ struct TensorProduct {
     });
   }
 
-  __device__ void stage(float* result) const {
+  // Adds bias(column) to each column, then applies the activation.
+  template <typename Bias>
+  __device__ __forceinline__ void finish(bool has_bias, Bias bias, Activation::Kind kind, float slope) {
+    if (has_bias) {
+#pragma unroll
+      for (int j = 0; j < 2 * b_parts; ++j) {
+        const float even = bias(warp_n + j * 8 + lane % 4 * 2), odd = bias(warp_n + j * 8 + lane % 4 * 2 + 1);
+#pragma unroll
+        for (int i = 0; i < a_parts; ++i)
+          sums[i][j][0] += even, sums[i][j][1] += odd, sums[i][j][2] += even, sums[i][j][3] += odd;
+      }
+    }
+    if (kind == Activation::Kind::none) return;
+#pragma unroll
+    for (int i = 0; i < a_parts; ++i)
+#pragma unroll
+      for (int j = 0; j < 2 * b_parts; ++j) activate(kind, slope, sums[i][j]);
+  }
+
+  // function(row, column, value, value of the next column) for the pairs of columns that this thread has.
+  template <typename Function>
+  __device__ __forceinline__ void for_pairs(Function function) const {
 #pragma unroll
     for (int i = 0; i < a_parts; ++i)
 #pragma unroll
       for (int half = 0; half < 2; ++half)
 #pragma unroll
-        for (int j = 0; j < 2 * b_parts; ++j) {
-          const int row = warp_m + i * 16 + half * 8 + lane / 4, column = warp_n + j * 8 + lane % 4 * 2;
-          *reinterpret_cast<float2*>(result + staged<BN>(row, column)) =
-              make_float2(sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
-        }
+        for (int j = 0; j < 2 * b_parts; ++j)
+          function(warp_m + i * 16 + half * 8 + lane / 4, warp_n + j * 8 + lane % 4 * 2, sums[i][j][half * 2],
+                   sums[i][j][half * 2 + 1]);
   }
 };
 
@@ -148,9 +166,11 @@ struct FloatProduct {
   static_assert(rows % 4 == 0 && columns % 4 == 0);
 
   float sums[rows][columns] = {};
+  std::uint32_t a_first, b_first;
   int warp_m, warp_n, lane_m, lane_n;
 
-  __device__ explicit FloatProduct(int thread) : lane_m(thread % 8), lane_n(thread % 32 / 8) {
+  __device__ FloatProduct(int thread, std::uint32_t a_tile, std::uint32_t b_tile)
+      : a_first(a_tile), b_first(b_tile), lane_m(thread % 8), lane_n(thread % 32 / 8) {
     const int warp = thread / 32;
     warp_m = warp % (BM / WM) * WM;
     warp_n = warp / (BM / WM) * WN;
@@ -165,7 +185,7 @@ struct FloatProduct {
     if constexpr (InnerMajor) {
 #pragma unroll
       for (int i = 0; i < Count; ++i) {
-        const float4 v = load_shared_vector(shared + InnerMajorTile<float, Extent, 16>::offset(index(i), quad * 16));
+        const float4 v = load_shared_vector(shared + InnerMajorTile<float, Extent>::offset(index(i), quad * 16));
         values[0][i] = v.x, values[1][i] = v.y, values[2][i] = v.z, values[3][i] = v.w;
       }
     } else {
@@ -173,13 +193,15 @@ struct FloatProduct {
       for (int k = 0; k < 4; ++k)
 #pragma unroll
         for (int i = 0; i < Count; i += 4) {
-          const float4 v = load_shared_vector(shared + OuterMajorTile<float, Extent, 16>::offset(quad * 4 + k, index(i) * 4));
+          const float4 v = load_shared_vector(shared + OuterMajorTile<float, Extent>::offset(quad * 4 + k, index(i) * 4));
           values[k][i] = v.x, values[k][i + 1] = v.y, values[k][i + 2] = v.z, values[k][i + 3] = v.w;
         }
     }
   }
 
-  __device__ void multiply(std::uint32_t a_tile, std::uint32_t b_tile) {
+  template <int Stage>
+  __device__ void multiply(std::uint32_t shift) {
+    const std::uint32_t a_tile = a_first + Stage + shift, b_tile = b_first + Stage + shift;
 #pragma unroll
     for (int quad = 0; quad < quads; ++quad) {
       float a[4][rows], b[4][columns];
@@ -194,11 +216,27 @@ struct FloatProduct {
     }
   }
 
-  __device__ void stage(float* result) const {
+  template <typename Bias>
+  __device__ __forceinline__ void finish(bool has_bias, Bias bias, Activation::Kind kind, float slope) {
+    if (has_bias) {
+#pragma unroll
+      for (int j = 0; j < columns; ++j) {
+        const float value = bias(column_of(j));
+#pragma unroll
+        for (int i = 0; i < rows; ++i) sums[i][j] += value;
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < rows; ++i) activate(kind, slope, sums[i]);
+  }
+
+  // function(row, column, value)
+  template <typename Function>
+  __device__ __forceinline__ void for_each(Function function) const {
 #pragma unroll
     for (int i = 0; i < rows; ++i)
 #pragma unroll
-      for (int j = 0; j < columns; ++j) result[staged<BN>(row_of(i), column_of(j))] = sums[i][j];
+      for (int j = 0; j < columns; ++j) function(row_of(i), column_of(j), sums[i][j]);
   }
 };
 

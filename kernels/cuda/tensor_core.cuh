@@ -20,20 +20,22 @@ __device__ __forceinline__ void unrolled(Function function) {
   (std::make_integer_sequence<int, Count>());
 }
 
-// Copies `Bytes` (16, 4 or 2) to shared memory at to + Offset, or zeros where not
-// `valid`; then `from` is not read. 16 and 4 are asynchronous. 16 bytes bypass L1: what is read again is read from shared
+// Copies `Bytes` (16, 8, 4 or 2) from `from` + Displacement to shared memory at `to` + Offset, or zeros where `size` is 0 and
+// not `Bytes`; then `from` is not read. All but 2 are asynchronous. 16 bytes bypass L1: what is read again is read from shared
 // memory.
-template <int Bytes, int Offset = 0>
-__device__ __forceinline__ void copy_to_shared(std::uint32_t to, const void* from, bool valid) {
+template <int Bytes, int Offset = 0, int Displacement = 0>
+__device__ __forceinline__ void copy_to_shared(std::uint32_t to, const void* from, int size) {
   if constexpr (Bytes == 16) {
-    asm volatile("cp.async.cg.shared.global [%0 + %3], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0), "n"(Offset)
+    asm volatile("cp.async.cg.shared.global [%0 + %3], [%1 + %4], 16, %2;" ::"r"(to), "l"(from), "r"(size), "n"(Offset),
+                 "n"(Displacement)
                  : "memory");
-  } else if constexpr (Bytes == 4) {
-    asm volatile("cp.async.ca.shared.global [%0 + %3], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(valid ? 4 : 0), "n"(Offset)
+  } else if constexpr (Bytes >= 4) {
+    asm volatile("cp.async.ca.shared.global [%0 + %3], [%1 + %4], %5, %2;" ::"r"(to), "l"(from), "r"(size), "n"(Offset),
+                 "n"(Displacement), "n"(Bytes)
                  : "memory");
   } else {
-    static_assert(Bytes == 2);
-    const std::uint16_t value = valid ? __ldg(static_cast<const std::uint16_t*>(from)) : std::uint16_t{0};
+    static_assert(Bytes == 2 && Displacement == 0);
+    const std::uint16_t value = size != 0 ? __ldg(static_cast<const std::uint16_t*>(from)) : std::uint16_t{0};
     asm volatile("st.shared.u16 [%0 + %2], %1;" ::"r"(to), "h"(value), "n"(Offset) : "memory");
   }
 }
@@ -70,6 +72,19 @@ __device__ __forceinline__ std::uint32_t load_shared_word(std::uint32_t address)
   std::uint32_t value;
   asm volatile("ld.shared.b32 %0, [%1 + %2];" : "=r"(value) : "r"(address), "n"(Offset) : "memory");
   return value;
+}
+
+template <int Offset>
+__device__ __forceinline__ void load_shared_pair(int& first, std::uint32_t& second, std::uint32_t address) {
+  asm volatile("ld.shared.v2.b32 {%0,%1}, [%2 + %3];" : "=r"(first), "=r"(second) : "r"(address), "n"(Offset) : "memory");
+}
+
+// base + index elements of Size bytes, in one instruction.
+template <int Size>
+__device__ __forceinline__ const char* advanced(const char* base, int index) {
+  const char* result;
+  asm("mad.wide.s32 %0, %1, %2, %3;" : "=l"(result) : "r"(index), "n"(Size), "l"(base));
+  return result;
 }
 
 __device__ __forceinline__ float4 load_shared_vector(std::uint32_t address) {

@@ -1,0 +1,137 @@
+// How a block's result leaves the registers: bias and activation there, then
+//   fp32 from tensor cores  straight to memory: the 4 lanes of a row write whole sectors
+//   bf16                    through shared memory, 16 bytes a thread, whole lines by neighbouring threads
+//   fp32 from CUDA cores    likewise
+#pragma once
+
+#include "kernels/cuda/implicit_gemm_products.cuh"
+
+namespace gannet::kernels::cuda {
+
+// Where row `row` of the product begins in c, which has fewer than 2^31 elements.
+template <ProductForm Form>
+__device__ __forceinline__ int output_line(const ImplicitGemm& product, const PixelClass& pixels, int row) {
+  if constexpr (Form == ProductForm::dgrad) {
+    auto index = static_cast<std::uint32_t>(row);
+    const int sample = static_cast<int>(pixels.pixels.divide(index)), line = static_cast<int>(pixels.line.divide(index));
+    const int h = line * product.stride + pixels.output_h, w = static_cast<int>(index) * product.stride + pixels.output_w;
+    return ((sample * product.output_height + h) * product.output_width + w) * product.n;
+  }
+  return row * product.n;
+}
+
+// The result in shared memory: after it where each row begins in c, or -1 where there is no such row.
+template <typename Config>
+struct Staging {
+  static constexpr int element = Config::math == ProductMath::f32 ? 4 : 2;
+  static constexpr int table = Config::m * Config::n * element, bytes = table + Config::m * 4;
+
+  // Byte of a pair of bf16: 8 rows by 4 lanes in 32 banks, and 16-byte chunks of a row in a row.
+  __device__ static int pair(int row, int column) {
+    return row * (Config::n * 2) + ((column >> 3 ^ (row & 7)) << 4) + (column & 7) * 2;
+  }
+  __device__ static int chunk(int row, int index) { return row * (Config::n * 2) + ((index ^ (row & 7)) << 4); }
+  // Index of a float.
+  __device__ static int number(int row, int column) { return row * Config::n + (column ^ (row & 3) << 3); }
+};
+
+template <int Piece, typename Output>
+__device__ __forceinline__ void store_piece(Output* to, const float (&values)[Piece], int n, int end) {
+  if (end % Piece == 0) {
+    store(to, values);
+  } else {
+#pragma unroll
+    for (int i = 0; i < Piece; ++i) {
+      if (n + i < end) to[i] = narrowed<Output>(values[i]);
+    }
+  }
+}
+
+// Whole rows of the staged result, by threads next to each other. result(row, piece, values) gives a thread's part of a row.
+template <typename Config, int Piece, typename Store>
+__device__ __forceinline__ void store_rows(const int* lines, int columns, Store store) {
+  constexpr int threads_per_row = Config::n / Piece, rows_per_pass = Config::threads / threads_per_row;
+  const int piece = static_cast<int>(threadIdx.x) % threads_per_row;
+  if (piece * Piece >= columns) return;
+#pragma unroll 8
+  for (int row = static_cast<int>(threadIdx.x) / threads_per_row; row < Config::m; row += rows_per_pass) {
+    const int line = lines[row];
+    if (line >= 0) store(row, piece, line);
+  }
+}
+
+template <typename Config, typename Product>
+__device__ __forceinline__ void store_result(const ImplicitGemm& product, const PixelClass& pixels, Product& warp, char* shared,
+                                             int split, int first_row, int first_column, int rows) {
+  using Place = Staging<Config>;
+  const bool whole = product.splits == 1;
+  if (whole) {
+    const auto bias = [&](int column) {
+      auto index = static_cast<std::uint32_t>(min(first_column + column, product.n - 1));
+      product.columns_per_bias.divide(index);
+      return __ldg(product.bias + index);
+    };
+    warp.finish(product.bias != nullptr, bias, product.activation, product.slope);
+  }
+  float* numbers = whole ? static_cast<float*>(product.c) : product.partial + split * product.elements;
+  const bool narrow = whole && product.output_bf16;
+
+  if constexpr (Config::math != ProductMath::f32) {
+    if (!narrow) {
+      const bool even = product.n % 2 == 0;
+      warp.for_pairs([&](int row, int column, float first, float second) {
+        const int n = first_column + column;
+        if (first_row + row >= rows || n >= product.n) return;
+        float* to = numbers + output_line<Config::form>(product, pixels, first_row + row) + n;
+        if (even) {
+          *reinterpret_cast<float2*>(to) = make_float2(first, second);
+        } else {
+          to[0] = first;
+          if (n + 1 < product.n) to[1] = second;
+        }
+      });
+      return;
+    }
+  }
+
+  int* lines = reinterpret_cast<int*>(shared + Place::table);
+  for (int row = static_cast<int>(threadIdx.x); row < Config::m; row += Config::threads)
+    lines[row] = first_row + row < rows ? output_line<Config::form>(product, pixels, first_row + row) + first_column : -1;
+  const int columns = product.n - first_column;
+  if constexpr (Config::math != ProductMath::f32) {
+    warp.for_pairs([&](int row, int column, float first, float second) {
+      *reinterpret_cast<__nv_bfloat162*>(shared + Place::pair(row, column)) = __floats2bfloat162_rn(first, second);
+    });
+    __syncthreads();
+    auto* c = static_cast<__nv_bfloat16*>(product.c);
+    const bool aligned = product.n % 8 == 0;
+    store_rows<Config, 8>(lines, columns, [&](int row, int piece, int line) {
+      const uint4 chunk = *reinterpret_cast<const uint4*>(shared + Place::chunk(row, piece));
+      __nv_bfloat16* to = c + (line + piece * 8);
+      if (aligned) {
+        *reinterpret_cast<uint4*>(to) = chunk;
+      } else {
+        const std::uint32_t words[4] = {chunk.x, chunk.y, chunk.z, chunk.w};
+#pragma unroll
+        for (int i = 0; i < 8; ++i) {
+          if (piece * 8 + i < columns) to[i] = __ushort_as_bfloat16(static_cast<unsigned short>(words[i / 2] >> (i % 2 * 16)));
+        }
+      }
+    });
+  } else {
+    auto* result = reinterpret_cast<float*>(shared);
+    warp.for_each([&](int row, int column, float value) { result[Place::number(row, column)] = value; });
+    __syncthreads();
+    store_rows<Config, 4>(lines, columns, [&](int row, int piece, int line) {
+      const float4 v = *reinterpret_cast<const float4*>(result + Place::number(row, piece * 4));
+      const float values[4] = {v.x, v.y, v.z, v.w};
+      if (narrow) {
+        store_piece(static_cast<__nv_bfloat16*>(product.c) + (line + piece * 4), values, first_column + piece * 4, product.n);
+      } else {
+        store_piece(numbers + (line + piece * 4), values, first_column + piece * 4, product.n);
+      }
+    });
+  }
+}
+
+}  // namespace gannet::kernels::cuda
