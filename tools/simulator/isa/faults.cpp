@@ -171,11 +171,18 @@ void shared_fault(const Warp& warp, const Instruction& in, const std::uint32_t* 
     if (place % use.alignment != 0)
       end(warp, in, lane, misaligned(use, place), static_cast<std::uint64_t>(std::popcount(rest)));
     if (place + use.bytes <= block.shared_bytes) continue;
+    std::string text = fmt::format("{} at {:#x} in shared memory, ", text_of(use), place);
     const SharedLayout* layout = checks::shared_layout(block);
-    std::string text =
-        fmt::format("{} at {:#x} in shared memory, of which the block has {} bytes", text_of(use), place, block.shared_bytes);
-    if (layout != nullptr && !layout->variables.empty())
-      text += fmt::format("; the last variable is {}", layout->variables.back().name);
+    const std::size_t count = layout == nullptr ? 0 : layout->variables.size();
+    const std::uint32_t dynamic = count == 0 ? 0 : layout->variables.back().begin;
+    if (count > 1 && dynamic == block.shared_bytes) {
+      const SharedLayout::Variable& last = layout->variables[count - 2];
+      text +=
+          fmt::format("{} bytes after the end of {}, which has {} bytes", place - last.end, last.name, last.end - last.begin);
+    } else {
+      const std::uint32_t bytes = block.shared_bytes - dynamic;
+      text += fmt::format("of which the block has {}{} bytes", dynamic > 0 ? "a dynamic part of " : "", bytes);
+    }
     end(warp, in, lane, {Fault::out_of_bounds, kIllegalAddress, std::move(text)}, 1);
   }
   end(warp, in, std::countr_zero(mask), {Fault::out_of_bounds, kIllegalAddress, why}, 1);

@@ -137,7 +137,14 @@ class KernelBuilder final : public SymbolTable {
     std::sort(reachable_.begin(), reachable_.end());
   }
 
-  // Gaps between variables make an access past the end of one visible.
+  // "tile" for a variable of a function, whose name a finding tells anyway.
+  static std::string own_name(const std::string& name) {
+    const std::string full = demangle(name);
+    const auto at = full.rfind("::");
+    return at == std::string::npos ? full : full.substr(at + 2);
+  }
+
+  // Gaps between variables, and before the dynamic part, make an access past the end of one visible.
   void lay_out_shared(KernelCode& code, std::size_t& static_bytes) {
     constexpr std::size_t kGap = 32;
     std::size_t offset = 0;
@@ -155,7 +162,7 @@ class KernelBuilder final : public SymbolTable {
       real = aligned(real, variable.alignment) + variable.bytes;
       shared_[variable.name] = {ptx::Space::shared, offset, variable.bytes};
       code.shared.variables.push_back(
-          {static_cast<std::uint32_t>(offset), static_cast<std::uint32_t>(offset + variable.bytes), variable.name});
+          {static_cast<std::uint32_t>(offset), static_cast<std::uint32_t>(offset + variable.bytes), own_name(variable.name)});
       offset += variable.bytes + kGap;
     };
     for (int index : reachable_) {
@@ -167,6 +174,7 @@ class KernelBuilder final : public SymbolTable {
     }
     offset = aligned(offset, 1024);
     code.dynamic_shared = static_cast<std::uint32_t>(offset);
+    code.shared.variables.push_back({code.dynamic_shared, code.dynamic_shared, "(dynamic)"});
     for (const ptx::Variable* variable : dynamic) shared_[variable->name] = {ptx::Space::shared, offset, 0};
     static_bytes = real;
   }

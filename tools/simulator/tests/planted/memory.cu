@@ -105,6 +105,36 @@ void shared_static(bool fixed) {
   cudaFree(y);
 }
 
+// Behind the only variable there is room that a block's memory is rounded up to.
+__global__ void shared_shifted(float* y, int by) {
+  __shared__ float tile[64];
+  tile[threadIdx.x + by] = 1;
+  __syncthreads();
+  y[threadIdx.x] = tile[threadIdx.x + by];
+}
+void shared_only_variable(bool fixed) {
+  float* y = device_array<float>(64);
+  shared_shifted<<<1, 64>>>(y, fixed ? 0 : 1);
+  cudaDeviceSynchronize();
+  cudaFree(y);
+}
+
+// Between the last variable and the dynamic memory.
+__global__ void shared_before_dynamic(float* y, int by) {
+  __shared__ float tile[64];
+  extern __shared__ float dynamic[];
+  dynamic[threadIdx.x] = 2;
+  tile[threadIdx.x + by] = 1;
+  __syncthreads();
+  y[threadIdx.x] = tile[threadIdx.x + by] + dynamic[63 - threadIdx.x];
+}
+void shared_into_dynamic(bool fixed) {
+  float* y = device_array<float>(64);
+  shared_before_dynamic<<<1, 64, 256>>>(y, fixed ? 0 : 1);
+  cudaDeviceSynchronize();
+  cudaFree(y);
+}
+
 __global__ void fill_dynamic(float* y) {
   extern __shared__ float dynamic[];
   dynamic[threadIdx.x] = 1;
@@ -256,6 +286,8 @@ std::vector<Case> memory_cases() {
           {"after_async_free", "use after free", after_async_free},
           {"host_pointer", "access to host memory", host_pointer},
           {"shared_static", "out-of-bounds access", shared_static},
+          {"shared_only_variable", "out-of-bounds access", shared_only_variable},
+          {"shared_into_dynamic", "out-of-bounds access", shared_into_dynamic},
           {"shared_dynamic", "out-of-bounds access", shared_dynamic},
           {"local_array", "out-of-bounds access", local_array},
           {"device_variable", "out-of-bounds access", device_variable},
