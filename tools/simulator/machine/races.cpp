@@ -257,7 +257,8 @@ bool SharedRaces::look_at_reads(const Warp& warp, const Instruction& in, std::ui
       }
     }
     if (readers == 0) continue;
-    const std::uint32_t last = reader_[cell] & kThread;
+    std::uint32_t last = reader_[cell] & kThread;
+    if (last == warp.index * kLanes + static_cast<std::uint32_t>(lane) && (reader_[cell] & kNextLaneToo) != 0) ++last;
     const bool is_last = last / kLanes == v && (readers >> (last % kLanes) & 1) != 0;
     const std::uint32_t thread = is_last ? last : v * kLanes + static_cast<std::uint32_t>(std::countr_zero(readers));
     report(warp, in, cell, lane, thread, is_last ? reader_[cell] >> kInstructionShift : kUnknown, "a write after a read", false,
@@ -332,7 +333,7 @@ void SharedRaces::access_run(const Warp& warp, const Instruction& in, std::uint3
       for (std::uint32_t n = 0; n < cells; ++n) {
         wrl[n] = (wrt[n] >= synced ? wrl[n] : 0) | same_place;
         wrt[n] = ot[n] = rt[n] = now;
-        rr[n] = who;
+        rr[n] = who | kNextLaneToo;
       }
       return;
     }

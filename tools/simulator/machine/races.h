@@ -57,8 +57,8 @@ class SharedRaces {
  private:
   static constexpr std::uint32_t kPending = 0xffffffff;  // time of a write that is under way
 
-  // Who: the thread, whether it was an atomic or strong access, and by which instruction.
-  static constexpr std::uint32_t kThread = 1023, kStrong = 1024, kInstructionShift = 11;
+  // Who: the thread, whether a write was atomic or strong, whether the next lane took part in a read, and which instruction.
+  static constexpr std::uint32_t kThread = 1023, kStrong = 1024, kNextLaneToo = 1024, kInstructionShift = 11;
   static constexpr std::uint32_t kUnknown = (1u << 21) - 1;
 
   std::uint32_t& clock(std::uint32_t w, std::uint32_t v) { return clocks_[w * warps_ + v]; }

@@ -37,11 +37,14 @@ std::string text_of(const Finding& finding) {
   return text;
 }
 
-// The same fault at the same instruction (and other instruction) is one finding, whichever thread has it.
+// The same fault at the same instruction (and other instruction) is one finding, whichever thread has it. A race of an
+// unrolled loop has as many pairs as it has copies, squared: there the source lines and what they do count.
 std::string key_of(const Finding& finding) {
   std::string key = fmt::format("{}|{}", static_cast<int>(finding.fault), finding.warning);
+  const bool by_line = finding.has_other && !finding.place.source.empty() && !finding.other.source.empty();
   for (const Place* place : {&finding.place, &finding.other}) {
-    key += fmt::format("|{}|{}", place->kernel, place->instruction);
+    const std::string& instruction = place->instruction;
+    key += fmt::format("|{}|{}", place->kernel, by_line ? instruction.substr(0, instruction.find(' ')) : instruction);
     for (const std::string& line : place->source) key += "|" + line;
   }
   // Without a place (an API call, a leak) the message tells them apart.

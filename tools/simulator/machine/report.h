@@ -73,7 +73,8 @@ struct Finding {
   std::uint64_t count = 1;
 };
 
-/// Collects findings. The same fault at the same instruction (and other instruction) is counted once more, not shown again.
+/// Collects findings. The same fault at the same instruction, or race between the same source lines, is counted once more, not
+/// shown again.
 /// Thread-safe.
 class Report {
  public:

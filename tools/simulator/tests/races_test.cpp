@@ -62,6 +62,29 @@ TEST_F(Shared, WriteAfterReadByAnotherWarp) {
   ASSERT_EQ(races(), 1u);
   EXPECT_EQ(findings()[0].other.thread[0], 32u);
 }
+TEST_F(Shared, OneOfSeveralReadersOfAPlaceIsNamedWithItsInstruction) {
+  run(load_, 0, lanes(64, 0));  // by all lanes, the writer among them
+  run(store_, 0, lanes(64, 0), 1);
+  ASSERT_EQ(races(), 1u);
+  EXPECT_EQ(findings()[0].other.thread[0], 1u);
+  EXPECT_NE(findings()[0].other.instruction, "an instruction");
+}
+TEST(Races, CopiesOfALineInAnUnrolledLoopAreOneFinding) {
+  Report::instance().clear();
+  for (int copy = 0; copy < 3; ++copy) {
+    for (const char* line : {"k.cu:7", "k.cu:8"}) {
+      Finding finding{Fault::shared_race, false, "", {}, true, {}};
+      finding.place.source = {line};
+      finding.place.instruction = "st.shared.f32 (PTX line " + std::to_string(copy) + ")";
+      finding.other.source = {"k.cu:9"};
+      finding.other.instruction = "ld.shared.f32 (PTX line " + std::to_string(copy + 10) + ")";
+      Report::instance().add(finding);
+    }
+  }
+  EXPECT_EQ(findings().size(), 2u);
+  EXPECT_EQ(findings()[0].count, 3u);
+  Report::instance().clear();
+}
 TEST_F(Shared, WriteAfterReadBehindABarrier) {
   run(store_, 0, lanes(0, 4));
   barrier();
