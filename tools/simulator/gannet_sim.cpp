@@ -57,7 +57,17 @@ fs::path find_program(const std::string& name) {
     if (access(place.c_str(), X_OK) != 0) throw Error("{} is not executable", place.string());
     return place;
   }
+  if (name.find('/') == std::string::npos && access(name.c_str(), F_OK) == 0)
+    throw Error("there is no program {} in PATH; the one in this folder is ./{}", name, name);
   throw Error("there is no program {}", name);
+}
+
+/// Told before the program runs rather than after.
+void check_profile(const fs::path& file) {
+  std::error_code ignored;
+  const bool can_be = fs::exists(file, ignored) ? !fs::is_directory(file, ignored) && access(file.c_str(), W_OK) == 0
+                                                : access(file.parent_path().c_str(), W_OK | X_OK) == 0;
+  if (!can_be) throw Error("the profile {} can not be written", file.string());
 }
 
 /// What the dynamic linker is told by an executable.
@@ -178,6 +188,9 @@ int main(int argc, char** argv) {
       "makes it.\n"
       "Exit code: the program's own; 3 when there were findings; 2 when it can not be run.");
   app.prefix_command();
+  app.name("gannet-sim");
+  app.failure_message(
+      [](const CLI::App*, const CLI::Error& e) { return fmt::format("gannet-sim: {}; see gannet-sim --help\n", e.what()); });
   sim::Options options;
   for (const sim::Options::Description& d : sim::Options::descriptions()) {
     app.add_option_function<std::string>(
@@ -185,6 +198,7 @@ int main(int argc, char** argv) {
            [d, &options](const std::string& value) {
              try {
                options.set(d.name, value);
+               if (d.name == "profile" && value.empty()) throw Error("no file is named");
              } catch (const Error& e) {
                throw CLI::ValidationError(e.what());
              }
@@ -193,7 +207,8 @@ int main(int argc, char** argv) {
              set(std::string(d.environment), is_file ? fs::absolute(value).string() : value);
            },
            std::string(d.help))
-        ->type_name(d.value.empty() ? "VALUE" : "VALUE [" + std::string(d.value) + "]");
+        ->type_name("VALUE")
+        ->default_str(std::string(d.value));
   }
   std::string isa;
   app.add_option("--isa", isa,
@@ -214,6 +229,7 @@ int main(int argc, char** argv) {
     if (command.front().starts_with("-")) throw Error("there is no option {}; see gannet-sim --help", command.front());
     const fs::path program = find_program(command.front());
     check_program(program);
+    if (!options.profile.empty() && options.profile != "-") check_profile(fs::absolute(options.profile));
     const fs::path folder = libraries();
     if (std::getenv("GANNET_SIM_CHECK") == nullptr) set("GANNET_SIM_CHECK", "memcheck");
     prepend("LD_LIBRARY_PATH", folder.string(), ':');

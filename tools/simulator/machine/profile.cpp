@@ -230,8 +230,8 @@ double ratio(std::uint64_t x, std::uint64_t y) { return y == 0 ? 0 : static_cast
 json metrics_of(const Sums& sums) {
   json m;
   m["smsp__inst_executed.sum"] = sums.all.executed;
-  m["smsp__thread_inst_executed.sum"] = sums.all.lanes;
-  m["smsp__thread_inst_executed_per_inst_executed.ratio"] = ratio(sums.all.lanes, sums.all.executed);
+  m["smsp__thread_inst_executed_pred_on.sum"] = sums.all.lanes;
+  m["smsp__thread_inst_executed_pred_on_per_inst_executed.ratio"] = ratio(sums.all.lanes, sums.all.executed);
   m["smsp__branch_targets_threads_divergent.sum"] = sums.all.divergent;
   auto global = [&](const char* op, const Counters& c) {
     m[fmt::format("l1tex__t_requests_pipe_lsu_mem_global_op_{}.sum", op)] = c.requests;
@@ -336,23 +336,25 @@ json report() {
 
 void print_table(const json& all) {
   std::FILE* out = stderr;
-  fmt::print(out, "\ngannet-sim: {} kernels on {} ({}); sums over all launches, no times: they can not be known\n",
-             all["kernels"].size(), all["device"].get<std::string>(), all["architecture"].get<std::string>());
+  fmt::print(
+      out,
+      "\ngannet-sim: {} kernel{} on {}; sums over all launches; instructions are the PTX's; no times: they can not be known\n",
+      all["kernels"].size(), all["kernels"].size() == 1 ? "" : "s", all["device"].get<std::string>());
   for (const json& k : all["kernels"]) {
     const json& m = k["metrics"];
     const json& l = k["launch"];
     auto number = [&](const json& v) {
       return v.is_null() ? std::string("unknown") : v.is_number_float() ? fmt::format("{:.2f}", v.get<double>()) : v.dump();
     };
-    auto row = [&](const char* label, const json& value) { fmt::print(out, "    {:<52} {:>16}\n", label, number(value)); };
-    fmt::print(out, "\n  {}  {}x{}, {} launches\n", k["kernel"].get<std::string>(), dimensions(k["grid"].get<Dim3>()),
-               dimensions(k["block"].get<Dim3>()), k["launches"].get<std::uint64_t>());
+    auto row = [&](const char* label, const json& value) { fmt::print(out, "    {:<72} {:>16}\n", label, number(value)); };
+    fmt::print(out, "\n  {}  {}x{}, {} launch{}\n", k["kernel"].get<std::string>(), dimensions(k["grid"].get<Dim3>()),
+               dimensions(k["block"].get<Dim3>()), k["launches"].get<std::uint64_t>(), k["launches"] == 1 ? "" : "es");
     for (const auto& section : {std::pair{"Launch Statistics and Occupancy", &l}, std::pair{"Counters", &m}}) {
       fmt::print(out, "    -- {}\n", section.first);
       for (const auto& [name, value] : section.second->items()) {
         if (value.is_number() && value.get<double>() == 0) continue;
         if (value.is_string())
-          fmt::print(out, "    {:<52} {:>16}\n", name, value.get<std::string>());
+          fmt::print(out, "    {:<72} {:>16}\n", name, value.get<std::string>());
         else
           row(name.c_str(), value);
       }
@@ -372,7 +374,7 @@ void print_table(const json& all) {
       auto count = [&](const char* name) { return s[name].get<std::uint64_t>(); };
       fmt::print(
           out, "       {:<32} {:>14} {:>10.2f} {:>14} {:>14}\n", (*lines[n])["line"].get<std::string>(), executed(lines[n]),
-          s["smsp__thread_inst_executed_per_inst_executed.ratio"].get<double>(),
+          s["smsp__thread_inst_executed_pred_on_per_inst_executed.ratio"].get<double>(),
           count("l1tex__t_sectors_pipe_lsu_mem_global_op_ld.sum") + count("l1tex__t_sectors_pipe_lsu_mem_global_op_st.sum"),
           count("l1tex__data_bank_conflicts_pipe_lsu_mem_shared_op_ld.sum") +
               count("l1tex__data_bank_conflicts_pipe_lsu_mem_shared_op_st.sum"));
@@ -418,14 +420,17 @@ void write_profile() {
     print_table(all);
     return;
   }
-  // A name of its own, then renamed: the file is there as a whole or not at all.
-  const std::string temporary = target + ".part";
+  // A name of its own, then renamed: the file is there as a whole or not at all. A device or a pipe stays what it is.
+  std::error_code ignored;
+  const bool is_special = std::filesystem::exists(target, ignored) && !std::filesystem::is_regular_file(target, ignored);
+  const std::string temporary = is_special ? target : target + ".part";
   std::FILE* file = std::fopen(temporary.c_str(), "w");
   if (file == nullptr) throw Error("the profile {} can not be written", target);
   const std::string text = all.dump(1) + "\n";
   const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
-  if (std::fclose(file) != 0 || !written || std::rename(temporary.c_str(), target.c_str()) != 0) {
-    std::remove(temporary.c_str());
+  const bool closed = std::fclose(file) == 0;
+  if (!closed || !written || (!is_special && std::rename(temporary.c_str(), target.c_str()) != 0)) {
+    if (!is_special) std::remove(temporary.c_str());
     throw Error("the profile {} can not be written", target);
   }
 }

@@ -1,5 +1,6 @@
 #include "runtime/process.h"
 
+#include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,7 +24,22 @@ Process::Process() : model(device_model(options().architecture)) {
 
 namespace {
 std::atomic<bool> is_made{false};
+
+// As a device's context, a state that has been used is of no use to a child: the threads that do its work are not in it. The
+// child's calls return an error, and its end is not the program's. Before the first use a child begins afresh.
+void watch_forks() {
+  (void)pthread_atfork(
+      [] { Process::instance().mutex.lock(); }, [] { Process::instance().mutex.unlock(); },
+      [] {
+        Process& process = Process::instance();
+        if (std::any_of(process.devices.begin(), process.devices.end(), [](const Device& d) { return d.used; })) {
+          for (Device& device : process.devices) device.failure = cudaErrorInitializationError;
+          is_made = false;
+        }
+        process.mutex.unlock();
+      });
 }
+}  // namespace
 
 bool Process::exists() { return is_made; }
 
@@ -31,7 +47,9 @@ Process& Process::instance() {
   static Process* process = [] {
     try {
       is_made = true;
-      return new Process;
+      auto* made = new Process;
+      watch_forks();
+      return made;
     } catch (const Error& e) {
       stop(e.what());
     }

@@ -4,6 +4,7 @@ usage: runtime_test.py GANNET_SIM FOLDER NVCC    FOLDER has the programs, built 
 """
 import os
 import pathlib
+import stat
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ SOURCES = pathlib.Path(__file__).parent / "runtime"
 SCHEDULES = [[], ["--schedule", "adversarial", "--seed", "1"], ["--schedule", "adversarial", "--seed", "2", "--threads", "3"]]
 # exit code, and what standard error has to say; programs not named here end with 0 and no error.
 EXPECTED = {"sticky": (3, "memcheck: invalid address: write of 4 bytes at 0x0")}
-SILENT = {"copies", "streams", "memory", "properties", "linked", "per_thread", "printing"}
+SILENT = {"copies", "forks", "streams", "memory", "properties", "linked", "per_thread", "printing"}
 
 failures = []
 
@@ -117,11 +118,24 @@ def refusals(simulator, nvcc):
             (["--check", "everything", good], 2, "there is no check 'everything'"),
             (["--devices", "17", good], 2, "'17' is not a number from 1 to 16"),
             (["--arch", "sm_60", good], 2, "there is no device model sm_60"),
+            (["--seed"], 2, "gannet-sim: --seed: 1 required VALUE missing; see gannet-sim --help"),
+            (["good"], 2, "there is no program good in PATH; the one in this folder is ./good"),
+            (["--profile", folder / "nowhere/file", good], 2, "nowhere/file can not be written"),
+            (["--profile", folder, good], 2, "can not be written"),
         ]:
-            done = run([simulator, *arguments])
+            done = run([simulator, *arguments], cwd=folder)
             what = "gannet-sim " + " ".join(str(a).replace(str(folder) + "/", "") for a in arguments)
             expect(what, done.returncode == code and message in done.stderr and (message != "" or not done.stderr),
                    f"exit code {done.returncode} ({code} is right): {done.stderr[-600:]}")
+        # What is no regular file takes the profile, and is not replaced by it.
+        pipe = folder / "pipe"
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+        done = run([simulator, "--profile", pipe, good])
+        is_there = stat.S_ISFIFO(os.stat(pipe).st_mode)
+        expect("a profile to a pipe", done.returncode == 0 and is_there and os.read(reader, 1) == b"{",
+               f"exit code {done.returncode}, {'no ' * (not is_there)}pipe: {done.stderr}")
+        os.close(reader)
 
 
 def main():
