@@ -15,9 +15,10 @@ namespace gannet::kernels::cuda {
 namespace {
 
 constexpr int threads = 128, lines = 8, line_pixels = 16, most_places = 3, depth = 64, columns = 16;
-constexpr int patch_w = line_pixels + most_places - 1, patch_pixels = (lines + most_places - 1) * patch_w;
+constexpr int patch_w = line_pixels + most_places - 1, patch_h = lines + most_places - 1;
+constexpr int patch_pitch = 24;  // a multiple of 8: a pixel's chunks are exchanged alike in every line
 constexpr int pixel_bytes = depth * 2, filter_bytes = most_places * most_places * columns * pixel_bytes;
-constexpr int patch_bytes = patch_pixels * pixel_bytes;
+constexpr int patch_bytes = patch_h * patch_pitch * pixel_bytes;
 constexpr int most_channels = 4;
 
 // Along one axis: output 2i + a reads y at i + origin[a] - t for the filter's element tap[a] + 2 t, t < taps[a].
@@ -35,7 +36,7 @@ struct Problem {
   int filter_h, filter_w;
   int tiles;
   Axis h, w_axis;
-  Divider tiles_h, tiles_w, c, s, r;
+  Divider tiles_h, tiles_w, c, s, r;  // c, s, r: of an element of a filter
   Activation::Kind activation;
   float slope;
 };
@@ -66,39 +67,31 @@ __device__ void bring_filters(const Problem& g, char* shared, int k0) {
 
 // The pixels of y that a tile sees, channels k0 …; zeros outside.
 __device__ void bring_patch(const Problem& g, std::uint32_t shared, int n, int i0, int j0, int k0) {
-  for (int i = static_cast<int>(threadIdx.x); i < patch_pixels * (pixel_bytes / 16); i += threads) {
-    const int chunk = i % (pixel_bytes / 16), pixel = i / (pixel_bytes / 16), k = k0 + chunk * 8;
-    const int p = i0 + g.h.first + pixel / patch_w, q = j0 + g.w_axis.first + pixel % patch_w;
-    const bool inside = p >= 0 && p < g.output_height && q >= 0 && q < g.output_width && k < g.filters;
-    copy_to_shared<16>(shared + swizzled(pixel, chunk),
-                       g.y + (static_cast<std::int64_t>(n * g.output_height + p) * g.output_width + q) * g.filters + k,
-                       inside ? 16 : 0);
+  constexpr int chunks = pixel_bytes / 16;
+  const int chunk = static_cast<int>(threadIdx.x) % chunks, k = k0 + chunk * 8, p0 = i0 + g.h.first, q0 = j0 + g.w_axis.first;
+  const __nv_bfloat16* y = g.y + static_cast<std::int64_t>(n) * g.output_height * g.output_width * g.filters + k;
+#pragma unroll 4
+  for (int pixel = static_cast<int>(threadIdx.x) / chunks; pixel < patch_h * patch_w; pixel += threads / chunks) {
+    const int row = pixel / patch_w, column = pixel % patch_w, p = p0 + row, q = q0 + column;
+    const bool inside = static_cast<unsigned>(p) < static_cast<unsigned>(g.output_height) &&
+                        static_cast<unsigned>(q) < static_cast<unsigned>(g.output_width) && k < g.filters;
+    copy_to_shared<16>(shared + swizzled(row * patch_pitch + column, chunk),
+                       y + (inside ? (p * g.output_width + q) * g.filters : 0), inside ? 16 : 0);
   }
   commit_copies();
 }
 
+// Whole lines of the finished pixels, `pitch` elements apart in shared memory.
 template <typename Output, int Piece>
-__device__ void store_lines(const Problem& g, const float* result, int n, int i0, int j0) {
+__device__ void store_lines(const Problem& g, const Output* result, int pitch, int n, int i0, int j0) {
   const int first_w = j0 * 2 * g.channels, line = min(2 * line_pixels * g.channels, g.width * g.channels - first_w);
-  constexpr int pitch = 2 * line_pixels * most_channels;
   const int per_line = 2 * line_pixels * g.channels / Piece;
   for (int i = static_cast<int>(threadIdx.x); i < 2 * lines * per_line; i += threads) {
     const int row = i / per_line, column = i % per_line * Piece, h = i0 * 2 + row;
     if (h >= g.height || column >= line) continue;
-    float values[Piece];
-#pragma unroll
-    for (int j = 0; j < Piece; ++j) {
-      float value = result[row * pitch + column + j];
-      if (g.bias != nullptr) {
-        auto c = static_cast<std::uint32_t>(column + j);
-        g.c.divide(c);
-        value += __ldg(g.bias + c);
-      }
-      values[j] = value;
-    }
-    activate(g.activation, g.slope, values);
-    store(static_cast<Output*>(g.x) + static_cast<std::int64_t>(n * g.height + h) * g.width * g.channels + first_w + column,
-          values);
+    using Pieces = Packet<Output, Piece>;
+    *reinterpret_cast<Pieces*>(static_cast<Output*>(g.x) + static_cast<std::int64_t>(n * g.height + h) * g.width * g.channels +
+                               first_w + column) = *reinterpret_cast<const Pieces*>(result + row * pitch + column);
   }
 }
 
@@ -108,6 +101,12 @@ __global__ void __launch_bounds__(threads, 3) convolve_to_few_channels(const __g
   char* patch = shared + filter_bytes;
   const std::uint32_t filter_address = shared_address(shared), patch_address = filter_address + filter_bytes;
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
+  // What this lane loads of the first step; the next steps' chunks are 2 further, that is, another bit 5 and 6 of the address.
+  const std::uint32_t b_address = filter_address + swizzled(lane / 16 * 8 + lane % 8, lane / 8 % 2);
+  std::uint32_t a_address[most_places];
+#pragma unroll
+  for (int dw = 0; dw < most_places; ++dw)
+    a_address[dw] = patch_address + swizzled(warp * 2 * patch_pitch + lane % 16 + dw, lane / 16);
   const bool filters_stay = g.filters <= depth;
   if (filters_stay) bring_filters(g, shared, 0);
 
@@ -123,39 +122,50 @@ __global__ void __launch_bounds__(threads, 3) convolve_to_few_channels(const __g
       bring_patch(g, patch_address, n, i0, j0, k0);
       wait_for_copies<0>();
       __syncthreads();
-      for (int dh = 0; dh < g.h.places; ++dh) {
-        for (int dw = 0; dw < g.w_axis.places; ++dw) {
-          const int place = (dh * most_places + dw) * columns + lane / 16 * 8 + lane % 8;
-          const int pixel = (warp * 2 + dh) * patch_w + lane % 16 + dw;
 #pragma unroll
-          for (int step = 0; step < depth / 16; ++step) {
+      for (int dw = 0; dw < most_places; ++dw) {
+        if (dw >= g.w_axis.places) break;
+#pragma unroll
+        for (int step = 0; step < depth / 16; ++step) {
+          std::uint32_t a[most_places + 1][4];
+          unrolled<most_places + 1>(
+              [&](auto row) { load_matrices<row * patch_pitch * pixel_bytes>(a[row], a_address[dw] ^ step << 5); });
+          unrolled<most_places>([&](auto dh) {
+            if (dh >= g.h.places) return;
             std::uint32_t b[4];
-            load_matrices(b, filter_address + swizzled(place, step * 2 + lane / 8 % 2));
+            load_matrices<dh * most_places * columns * pixel_bytes>(b, (b_address ^ step << 5) + dw * columns * pixel_bytes);
 #pragma unroll
             for (int line = 0; line < 2; ++line) {
-              std::uint32_t a[4];
-              load_matrices(a, patch_address + swizzled(pixel + line * patch_w, step * 2 + lane / 16));
-              multiply_bf16(sums[line][0], a, b[0], b[1]);
-              multiply_bf16(sums[line][1], a, b[2], b[3]);
+              multiply_bf16(sums[line][0], a[dh + line], b[0], b[1]);
+              multiply_bf16(sums[line][1], a[dh + line], b[2], b[3]);
             }
-          }
+          });
         }
       }
     }
     __syncthreads();  // the patch has been read: its place takes the result, 16 lines of 32 pixels
-    auto* result = reinterpret_cast<float*>(patch);
+    auto* result = reinterpret_cast<Output*>(patch);
+    const int pitch = 2 * line_pixels * g.channels;
 #pragma unroll
-    for (int line = 0; line < 2; ++line)
+    for (int e = 0; e < 2; ++e) {
+      const int column = lane % 4 * 2 + e, b = column / most_channels, c = column % most_channels;
+      if (c >= g.channels) continue;
+      const float bias = g.bias != nullptr ? __ldg(g.bias + c) : 0.0f;
 #pragma unroll
-      for (int a = 0; a < 2; ++a)
+      for (int line = 0; line < 2; ++line) {
+        float values[4];  // of a = 0: pixels lane / 4 and 8 further; then of a = 1
 #pragma unroll
-        for (int e = 0; e < 4; ++e) {
-          const int column = lane % 4 * 2 + e % 2, b = column / most_channels, c = column % most_channels;
-          const int row = (warp * 2 + line) * 2 + a, w = (lane / 4 + e / 2 * 8) * 2 + b;
-          if (c < g.channels) result[row * (2 * line_pixels * most_channels) + w * g.channels + c] = sums[line][a][e];
+        for (int i = 0; i < 4; ++i) values[i] = sums[line][i / 2][i % 2 * 2 + e] + bias;
+        activate(g.activation, g.slope, values);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const int row = (warp * 2 + line) * 2 + i / 2, w = (lane / 4 + i % 2 * 8) * 2 + b;
+          result[row * pitch + w * g.channels + c] = narrowed<Output>(values[i]);
         }
+      }
+    }
     __syncthreads();
-    store_lines<Output, Piece>(g, result, n, i0, j0);
+    store_lines<Output, Piece>(g, result, pitch, n, i0, j0);
   }
 }
 
@@ -207,11 +217,11 @@ class NarrowDgrad final : public Kernel {
                 .r = divider(extent(spec.w, 1)),
                 .activation = spec.activation.kind,
                 .slope = spec.activation.slope};
-    const bool whole = w * c % 4 == 0;
-    function_ = spec.x.type == DType::bf16
-                    ? whole ? convolve_to_few_channels<__nv_bfloat16, 4> : convolve_to_few_channels<__nv_bfloat16, 1>
-                : whole ? convolve_to_few_channels<float, 4>
-                        : convolve_to_few_channels<float, 1>;
+    if (spec.x.type == DType::bf16) {
+      function_ = w * c % 8 == 0 ? convolve_to_few_channels<__nv_bfloat16, 8> : convolve_to_few_channels<__nv_bfloat16, 1>;
+    } else {
+      function_ = w * c % 4 == 0 ? convolve_to_few_channels<float, 4> : convolve_to_few_channels<float, 1>;
+    }
     GANNET_CUDA(cudaFuncSetAttribute(reinterpret_cast<const void*>(function_), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                      shared_bytes));
     blocks_ = static_cast<unsigned>(std::min(problem_.tiles, 3 * std::max(1, device.multiprocessors)));
