@@ -36,18 +36,45 @@ __device__ inline T narrowed(float x) {
   }
 }
 
+// A packet to numbers and back. Two bf16 are taken as the word in which they lie.
 template <typename T, int N>
-__device__ inline void load(const T* from, float (&values)[N]) {
-  const auto packet = *reinterpret_cast<const Packet<T, N>*>(from);
+__device__ __forceinline__ void widen(const Packet<T, N>& packet, float (&values)[N]) {
 #pragma unroll
   for (int i = 0; i < N; ++i) values[i] = widened(packet.at[i]);
 }
+template <int N>
+__device__ __forceinline__ void widen(const Packet<std::uint32_t, N>& pairs, float (&values)[2 * N]) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    values[2 * i] = __uint_as_float(pairs.at[i] << 16);
+    values[2 * i + 1] = __uint_as_float(pairs.at[i] & 0xFFFF0000u);
+  }
+}
+
+// What a packet is read as: words of two where that goes.
+template <typename T, int N>
+using ReadAs =
+    std::conditional_t<std::is_same_v<T, __nv_bfloat16> && N % 2 == 0, Packet<std::uint32_t, (N + 1) / 2>, Packet<T, N>>;
+
+template <typename T, int N>
+__device__ inline void load(const T* from, float (&values)[N]) {
+  const auto packet = *reinterpret_cast<const ReadAs<T, N>*>(from);
+  widen(packet, values);
+}
 template <typename T, int N>
 __device__ inline void store(T* to, const float (&values)[N]) {
-  Packet<T, N> packet;
+  ReadAs<T, N> packet;
+  if constexpr (std::is_same_v<T, __nv_bfloat16> && N % 2 == 0) {
 #pragma unroll
-  for (int i = 0; i < N; ++i) packet.at[i] = narrowed<T>(values[i]);
-  *reinterpret_cast<Packet<T, N>*>(to) = packet;
+    for (int i = 0; i < N / 2; ++i) {
+      const __nv_bfloat162 pair = __floats2bfloat162_rn(values[2 * i], values[2 * i + 1]);
+      packet.at[i] = reinterpret_cast<const std::uint32_t&>(pair);
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; ++i) packet.at[i] = narrowed<T>(values[i]);
+  }
+  *reinterpret_cast<ReadAs<T, N>*>(to) = packet;
 }
 
 // Calls function(T{}) with the element type that `type` stands for.
