@@ -40,7 +40,12 @@ Operands operands(const BatchNorm& spec) {
   const std::int64_t channels = rank > 0 ? spec.x.shape[rank - 1] : 1;
   const TensorDesc vector = f32_plain({channels});
   const TensorDesc statistics = f32_plain({spec.groups, channels});
-  if (spec.kind == BatchNorm::Kind::forward) return {{spec.x, vector, vector}, {spec.x, statistics, statistics}};
+  if (spec.kind == BatchNorm::Kind::forward) {
+    Operands result{{spec.x, vector, vector}, {spec.x, statistics, statistics}};
+    if (spec.momentum > 0)
+      for (auto* side : {&result.inputs, &result.outputs}) side->insert(side->end(), 2, vector);
+    return result;
+  }
   return {{spec.x, vector, vector, statistics, statistics, spec.x}, {spec.x, vector, vector}};
 }
 

@@ -129,6 +129,10 @@ void check_one(const KernelSpec& all, const BatchNorm& spec) {
   require(all, floating(spec.x) && !is_filter(spec.x), "x is f32 or bf16, and a picture");
   require(all, spec.groups >= 1 && spec.x.shape[0] % spec.groups == 0, "{} groups do not divide the batch", spec.groups);
   require(all, spec.epsilon >= 0 && std::isfinite(spec.epsilon), "epsilon is {}", spec.epsilon);
+  require(all, spec.momentum >= 0 && spec.momentum <= 1, "momentum is {}", spec.momentum);
+  const std::int64_t values = spec.x.elements() / spec.x.shape[rank - 1] / spec.groups;
+  require(all, spec.momentum == 0 || (spec.kind == BatchNorm::Kind::forward && values > 1),
+          "running statistics belong to a forward pass over more than one value per channel");
   check_activation(all, spec.activation);
 }
 

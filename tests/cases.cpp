@@ -72,7 +72,7 @@ struct Attributes {
     return fmt::format("{} summed {} scale {}", text(s.chain), fmt::join(s.summed, ""), s.scale);
   }
   std::string operator()(const BatchNorm& s) const {
-    return fmt::format(" groups {} epsilon {}{}", s.groups, s.epsilon, text(s.activation));
+    return fmt::format(" groups {} epsilon {} momentum {}{}", s.groups, s.epsilon, s.momentum, text(s.activation));
   }
   std::string operator()(const SigmoidBce& s) const {
     return fmt::format(" targets ({}) weights ({})", fmt::join(s.targets, ","), fmt::join(s.weights, ","));

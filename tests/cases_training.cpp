@@ -29,6 +29,10 @@ Case batch_norm_case(Draw& draw, BatchNorm::Kind kind, bool large) {
   if (kind == BatchNorm::Kind::backward) {
     result.fills.insert(result.fills.end(), {normal(), normal(), normal()});
     result.in_place = {{0, 5}};
+  } else if (count > 1 && draw.chance(0.6)) {
+    spec.momentum = draw.pick({0.1f, 0.01f, 1.0f});
+    result.fills.insert(result.fills.end(), {normal(), uniform(0.1, 2)});
+    result.in_place = {{3, 3}, {4, 4}};
   }
   result.floor = kind == BatchNorm::Kind::backward ? 1 : 0.01;
   result.tolerance = 2e-5;

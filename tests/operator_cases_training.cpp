@@ -96,9 +96,17 @@ OperatorCase batch_norm_case(Draw& draw, bool all_results) {
   const Activation activation = draw_activation(draw);
   OperatorCase test;
   test.operands = {{shape, normal(0.3, 1.5)}, {Shape{channels}, normal(1, 0.2)}, {Shape{channels}, normal(0, 0.3)}};
+  const float momentum = draw.pick({0.0f, 0.25f});
+  if (momentum > 0)
+    test.operands.insert(test.operands.end(), {{Shape{channels}, normal()}, {Shape{channels}, uniform(0.5, 2)}});
   test.build = [=](auto x, auto) -> Values {
-    const auto [y, mean, variance] = ops::batch_norm(x[0], x[1], x[2], 1e-2f, activation, groups);
-    return all_results ? Values{y, mean, variance} : Values{y};
+    const ops::RunningStatistics running =
+        momentum > 0 ? ops::RunningStatistics{x[3], x[4], momentum} : ops::RunningStatistics{};
+    const auto result = ops::batch_norm(x[0], x[1], x[2], 1e-2f, activation, groups, running);
+    if (!all_results) return {result.y};
+    Values values{result.y, result.mean, result.variance};
+    if (momentum > 0) values.insert(values.end(), {result.running_mean, result.running_variance});
+    return values;
   };
   test.tolerance = 5e-5;
   return test;

@@ -60,6 +60,12 @@ TEST(Reference, BatchNormByHand) {
   expect_near(result[0], {0.5 - 2 * hat, 0.5 + 2 * hat, 0.5, 0.5});
   expect_near(result[1], {2, 4});
   expect_near(result[2], {1, 0});
+  // 0 -> 0.5 * 2 -> 0.5 * (1 + 4); unbiased variances are 2 and 0: 1 -> 1.5 -> 0.75.
+  BatchNorm running = spec;
+  running.momentum = 0.5f;
+  const Tensors moved = run(running, {{1, 3, 4, 4}, {2}, {0.5}, {0}, {1}});
+  expect_near(moved[3], {2.5});
+  expect_near(moved[4], {0.75});
 }
 
 TEST(Reference, SigmoidBceByHand) {

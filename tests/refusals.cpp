@@ -108,6 +108,7 @@ void add_training(std::vector<Refusal>& all) {
     add("there is a group", [](BatchNorm& s) { s.groups = 0; });
     add("x is floating", [](BatchNorm& s) { s.x.type = DType::u8; });
     add("epsilon is not negative", [](BatchNorm& s) { s.epsilon = -1; });
+    add("momentum is at most 1", [](BatchNorm& s) { s.momentum = 1.5f; });
     add("epsilon is a number", [](BatchNorm& s) { s.epsilon = std::numeric_limits<float>::quiet_NaN(); });
     add("blocks divide channels", [](BatchNorm& s) { s.x.layout = Layout::blocked16; });
   }

@@ -1,4 +1,6 @@
 // Batch normalisation with its activation: one kernel forward, one backward; beyond that, their compositions.
+#include <algorithm>
+
 #include "engine/graph/operator.h"
 #include "engine/graph/ops.h"
 
@@ -11,6 +13,7 @@ struct Settings {
   float epsilon;
   Activation activation;
   int groups;
+  float momentum = 0;  // of running statistics; 0: there are none
 };
 
 // (N,…,C) as (groups, M, C): statistics run over the middle.
@@ -86,14 +89,24 @@ class BatchNorm : public Operator {
 
   std::vector<TensorType> infer(std::span<const TensorType> inputs) const override {
     const auto types = check_operands(inputs, settings_.groups);
-    return {inputs[0], types[1], types[1]};
+    std::vector<TensorType> outputs{inputs[0], types[1], types[1]};
+    if (settings_.momentum > 0) {
+      GANNET_CHECK(inputs[3] == types[0] && inputs[4] == types[0], "running statistics are {}", to_string(types[0]));
+      outputs.insert(outputs.end(), 2, types[0]);
+    }
+    return outputs;
   }
 
   std::vector<Value> vjp(Node& node, std::span<const Value> gradients, const std::vector<bool>& needs) const override {
-    if (!gradients[0] || gradients[1] || gradients[2]) return Operator::vjp(node, gradients, needs);
+    const bool of_statistics =
+        std::any_of(gradients.begin() + 1, gradients.end(), [](const Value& gradient) { return bool(gradient); });
+    if (!gradients[0] || of_statistics) return Operator::vjp(node, gradients, needs);
     const Value dy = ops::cast(gradients[0], node.outputs[0].type, node.where);
-    return node.graph->apply(std::make_shared<BatchNormBackward>(settings_),
-                             {node.inputs[0], node.inputs[1], node.inputs[2], node.value(1), node.value(2), dy}, node.where);
+    auto results =
+        node.graph->apply(std::make_shared<BatchNormBackward>(settings_),
+                          {node.inputs[0], node.inputs[1], node.inputs[2], node.value(1), node.value(2), dy}, node.where);
+    results.resize(node.inputs.size());
+    return results;
   }
 
   std::vector<Value> decompose(std::span<const Value> inputs) const override {
@@ -104,26 +117,48 @@ class BatchNorm : public Operator {
     const Value variance = ops::mean(ops::square(flat - mean), over);
     const Value hat = normalise(x, ops::reshape(mean, statistic), ops::reshape(variance, statistic), settings_).hat;
     const Value y = ops::activate(hat * inputs[1] + inputs[2], settings_.activation);
-    return {ops::cast(ops::reshape(y, x.shape()), inputs[0].type().type), ops::reshape(mean, statistic),
-            ops::reshape(variance, statistic)};
+    std::vector<Value> results{ops::cast(ops::reshape(y, x.shape()), inputs[0].type().type), ops::reshape(mean, statistic),
+                               ops::reshape(variance, statistic)};
+    if (settings_.momentum > 0) {
+      const auto values = static_cast<float>(folded[1]);
+      results.push_back(moved(inputs[3], results[1], 1));
+      results.push_back(moved(inputs[4], results[2], values / (values - 1)));
+    }
+    return results;
   }
 
   Kernel kernel(std::span<const TensorDesc> inputs, std::span<const TensorDesc>) const override {
-    return kernels::BatchNorm{kernels::BatchNorm::Kind::forward, inputs[0], settings_.groups, settings_.epsilon,
-                              settings_.activation};
+    return kernels::BatchNorm{kernels::BatchNorm::Kind::forward,
+                              inputs[0],
+                              settings_.groups,
+                              settings_.epsilon,
+                              settings_.activation,
+                              settings_.momentum};
   }
 
  private:
+  // A running statistic (C), moved by each row of (groups, C) in turn.
+  Value moved(Value running, Value statistics, float scale) const {
+    for (int group = 0; group < settings_.groups; ++group) {
+      const Value row = ops::reshape(ops::slice_axis(statistics, 0, group, 1), running.shape());
+      running = running * (1.0f - settings_.momentum) + row * (settings_.momentum * scale);
+    }
+    return running;
+  }
+
   Settings settings_;
 };
 
 }  // namespace
 
 ops::BatchNormResult ops::batch_norm(Value x, Value gamma, Value beta, float epsilon, const Activation& activation, int groups,
-                                     Where where) {
-  const auto results =
-      x.graph().apply(std::make_shared<BatchNorm>(Settings{epsilon, activation, groups}), {x, gamma, beta}, where);
-  return {results[0], results[1], results[2]};
+                                     const RunningStatistics& running, Where where) {
+  std::vector<Value> inputs{x, gamma, beta};
+  if (running.momentum > 0) inputs.insert(inputs.end(), {running.mean, running.variance});
+  auto results = x.graph().apply(std::make_shared<BatchNorm>(Settings{epsilon, activation, groups, running.momentum}),
+                                 std::move(inputs), where);
+  results.resize(5);
+  return {results[0], results[1], results[2], results[3], results[4]};
 }
 
 }  // namespace gannet

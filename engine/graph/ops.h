@@ -71,11 +71,16 @@ Value identity(Value a, Where where = Where::current());
 Value stop_gradient(Value a, Where where = Where::current());
 
 // Fused: forward and first derivative are each one kernel.
+struct RunningStatistics {
+  Value mean, variance;  // (C)
+  float momentum = 0;    // above 0
+};
 struct BatchNormResult {
-  Value y, mean, variance;  // mean and variance (groups, C), biased
+  Value y, mean, variance;               // mean and variance (groups, C), biased
+  Value running_mean, running_variance;  // moved by each group in turn; variance by the unbiased ones
 };
 BatchNormResult batch_norm(Value x, Value gamma, Value beta, float epsilon, const Activation& activation, int groups = 1,
-                           Where where = Where::current());
+                           const RunningStatistics& running = {}, Where where = Where::current());
 struct SigmoidBceResult {
   Value loss, probability;  // (), (targets.size())
 };

@@ -11,16 +11,6 @@ namespace {
 constexpr float bn_momentum = 0.1f;
 constexpr float bn_epsilon = 1e-5f;
 
-// One update of a running statistic by a batch's.
-Value moved(Value running, Value batch, float scale) { return running * (1.0f - bn_momentum) + batch * (bn_momentum * scale); }
-
-// Row `group` of (groups,C), as (C).
-Value row(Value statistics, int group) {
-  const std::int64_t channels = statistics.shape()[1];
-  if (statistics.shape()[0] > 1) statistics = ops::slice_axis(statistics, 0, group, 1);
-  return ops::reshape(statistics, {channels});
-}
-
 }  // namespace
 
 Value Network::parameter(const std::string& suffix, const Shape& shape, const Initializer& initial) {
@@ -86,8 +76,8 @@ Value batch_norm(Network& network, const std::string& layer, Value x, const Init
   const std::int64_t channels = shape[shape.rank() - 1];
   const Value gamma = network.parameter(layer + ".weight", {channels}, gamma_start);
   const Value beta = network.parameter(layer + ".bias", {channels}, {Initializer::Kind::constant, 0, 0});
-  Value mean = network.statistic(layer + ".running_mean", {channels}, 0);
-  Value variance = network.statistic(layer + ".running_var", {channels}, 1);
+  const Value mean = network.statistic(layer + ".running_mean", {channels}, 0);
+  const Value variance = network.statistic(layer + ".running_var", {channels}, 1);
 
   if (!mode.training) {
     const Value scale = gamma / ops::sqrt(ops::affine(variance, 1, bn_epsilon, where), where);
@@ -100,15 +90,11 @@ Value batch_norm(Network& network, const std::string& layer, Value x, const Init
   const std::int64_t samples = shape.elements() / channels / mode.groups;
   GANNET_CHECK(samples > 1, "batch norm in training needs more than one value per channel, not a batch of {}",
                to_string(shape));
-  const auto [y, batch_mean, batch_variance] = ops::batch_norm(x, gamma, beta, bn_epsilon, activation, mode.groups, where);
-  const float unbiased = static_cast<float>(samples) / static_cast<float>(samples - 1);
-  for (int group = 0; group < mode.groups; ++group) {
-    mean = moved(mean, row(batch_mean, group), 1);
-    variance = moved(variance, row(batch_variance, group), unbiased);
-  }
-  network.assign_statistic(layer + ".running_mean", mean);
-  network.assign_statistic(layer + ".running_var", variance);
-  return y;
+  const auto result =
+      ops::batch_norm(x, gamma, beta, bn_epsilon, activation, mode.groups, {mean, variance, bn_momentum}, where);
+  network.assign_statistic(layer + ".running_mean", result.running_mean);
+  network.assign_statistic(layer + ".running_var", result.running_variance);
+  return result.y;
 }
 
 std::string Sequential::next(int modules) {

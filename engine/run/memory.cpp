@@ -22,7 +22,10 @@ bool may_alias(const Step& step, std::size_t i, std::size_t o, const std::vector
   const TensorDesc &in = values[index(step.inputs[i])].desc, &out = values[index(step.outputs[o])].desc;
   if (in.shape != out.shape || in.layout != out.layout || bytes_on(in, backend) != bytes_on(out, backend)) return false;
   if (const auto* pointwise = std::get_if<Pointwise>(&step.spec)) return in.shape == pointwise->shape;
-  if (std::holds_alternative<BatchNorm>(step.spec)) return step.inputs.size() > 5 && i == 5 && o == 0;  // dx over dy
+  if (const auto* norm = std::get_if<BatchNorm>(&step.spec)) {
+    if (norm->kind == BatchNorm::Kind::backward) return i == 5 && o == 0;  // dx over dy
+    return i >= 3 && i == o;                                               // running statistics
+  }
   if (const auto* update = std::get_if<OptimizerUpdate>(&step.spec)) {
     if (o == 0) return i == 1;
     if (o == 1 || i < 2) return false;

@@ -105,6 +105,7 @@ class BatchNormKernel final : public Kernel {
       });
     }
     if (!forward()) sum_groups(arguments);
+    if (spec_.momentum > 0) move_running_statistics(arguments);
   }
 
  private:
@@ -320,6 +321,24 @@ class BatchNormKernel final : public Kernel {
         dgamma[block * slices_.width + c] = static_cast<float>(product);
       }
     }
+  }
+
+  void move_running_statistics(const Arguments& arguments) const {
+    const std::int64_t channels = slices_.blocks * slices_.width;
+    const double values = static_cast<double>(slices_.runs * slices_.rows);
+    const auto move = [&](int running, int batch, double scale) {
+      const auto* before = static_cast<const float*>(arguments.inputs[running]);
+      const auto* statistics = static_cast<const float*>(arguments.outputs[batch]);
+      auto* after = static_cast<float*>(arguments.outputs[running]);
+      for (std::int64_t c = 0; c < channels; ++c) {
+        double value = before[c];
+        for (int group = 0; group < spec_.groups; ++group)
+          value += static_cast<double>(spec_.momentum) * (scale * statistics[group * channels + c] - value);
+        after[c] = static_cast<float>(value);
+      }
+    };
+    move(3, 1, 1);
+    move(4, 2, values / (values - 1));
   }
 
   BatchNorm spec_;

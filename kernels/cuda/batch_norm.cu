@@ -26,6 +26,9 @@ struct Task {
   void* y;  // or dx
   const float *gamma, *beta;
   float *mean, *variance;  // outputs of forward, inputs of backward
+  const float *running_mean, *running_variance;
+  float *new_running_mean, *new_running_variance;
+  float momentum;  // 0: there are no running statistics
   float *dgamma, *dbeta;
   float* partial;  // (groups, chunks, 2, channels): mean and squares about it; or sums of dy and of dy times x - mean
   std::uint32_t rows, channels;
@@ -288,34 +291,44 @@ __global__ void __launch_bounds__(threads, 1) forward(const __grid_constant__ Ta
       partial_of(task, item.group, item.chunk, 1)[channel] = fmaxf(fmaf(-offset, sums.x, sums.y), 0.0f);
     }
   }
-  if (task.chunks > 1) cooperative_groups::this_grid().sync();
+  if (task.chunks > 1 || (task.groups > 1 && task.momentum > 0)) cooperative_groups::this_grid().sync();
   rows_before = 0;
   for (std::uint32_t index = blockIdx.x; index < task.items; index += gridDim.x, rows_before += task.chunk_rows) {
     const Item item(task, index);
     const Place<N> place(task, item.tile);
     const std::uint32_t channel = item.tile * task.width * N + threadIdx.x;
     const bool of_channel = threadIdx.x < task.width * N && channel < task.channels;
-    const std::uint32_t group = item.group;
-    // The chunks' statistics become the group's (Chan, Golub & LeVeque 1979), about the first chunk's mean.
-    __syncthreads();
-    if (threadIdx.x < task.width * N) {
-      scratch.channel[0][threadIdx.x] = of_channel ? __ldcg(partial_of(task, group, 0, 0) + channel) : 0.0f;
-    }
-    __syncthreads();
-    constexpr int n = partial_packet<N>;
-    const auto origin = *reinterpret_cast<const Packet<float, n>*>(scratch.channel[0] + threadIdx.x % (task.width * N / n) * n);
-    const float2 sums = over_chunks<N>(task, scratch, group, item.tile,
-                                       [&](std::uint32_t chunk, int k, float mean, float squares, float& offset, float& total) {
-                                         const auto count =
-                                             static_cast<float>(min(task.chunk_rows, task.rows - chunk * task.chunk_rows));
-                                         const float distance = mean - origin.at[k];
-                                         offset = fmaf(distance, count, offset);
-                                         total += fmaf(distance * distance, count, squares);
-                                       });
-    if (of_channel) {
+    // The first item of a tile moves its running statistics, by each group in turn.
+    const bool moves = task.momentum > 0 && item.group == 0 && item.chunk == 0;
+    float running_mean = 0, running_variance = 0;
+    if (moves && of_channel) running_mean = task.running_mean[channel], running_variance = task.running_variance[channel];
+    for (std::uint32_t group = item.group; group < (moves ? task.groups : item.group + 1); ++group) {
+      // The chunks' statistics become the group's (Chan, Golub & LeVeque 1979), about the first chunk's mean.
+      __syncthreads();
+      if (threadIdx.x < task.width * N) {
+        scratch.channel[0][threadIdx.x] = of_channel ? __ldcg(partial_of(task, group, 0, 0) + channel) : 0.0f;
+      }
+      __syncthreads();
+      constexpr int n = partial_packet<N>;
+      const auto origin =
+          *reinterpret_cast<const Packet<float, n>*>(scratch.channel[0] + threadIdx.x % (task.width * N / n) * n);
+      const float2 sums =
+          over_chunks<N>(task, scratch, group, item.tile,
+                         [&](std::uint32_t chunk, int k, float mean, float squares, float& offset, float& total) {
+                           const auto count = static_cast<float>(min(task.chunk_rows, task.rows - chunk * task.chunk_rows));
+                           const float distance = mean - origin.at[k];
+                           offset = fmaf(distance, count, offset);
+                           total += fmaf(distance * distance, count, squares);
+                         });
+      if (!of_channel) continue;
       const auto total = static_cast<float>(task.rows);
       const float offset = sums.x / total, mean = scratch.channel[0][threadIdx.x] + offset;
-      const float variance = fmaxf(fmaf(-offset, sums.x, sums.y), 0.0f) / total;
+      const float squares = fmaxf(fmaf(-offset, sums.x, sums.y), 0.0f), variance = squares / total;
+      if (moves) {
+        running_mean = fmaf(task.momentum, mean - running_mean, running_mean);
+        running_variance = fmaf(task.momentum, squares / (total - 1) - running_variance, running_variance);
+      }
+      if (group != item.group) continue;
       if (item.chunk == 0) {
         task.mean[item.group * task.channels + channel] = mean;
         task.variance[item.group * task.channels + channel] = variance;
@@ -324,6 +337,10 @@ __global__ void __launch_bounds__(threads, 1) forward(const __grid_constant__ Ta
       scratch.channel[1][at] = mean;
       scratch.channel[2][at] = task.gamma[channel] / sqrtf(variance + task.epsilon);
       scratch.channel[3][at] = task.beta[channel];
+    }
+    if (moves && of_channel) {
+      task.new_running_mean[channel] = running_mean;
+      task.new_running_variance[channel] = running_variance;
     }
     __syncthreads();
     float mean[N], scale[N], beta[N];
@@ -476,6 +493,7 @@ class BatchNormKernel final : public Kernel {
     task_.groups = static_cast<std::uint32_t>(spec.groups);
     task_.rows = static_cast<std::uint32_t>(shape.elements()) / task_.channels / task_.groups;
     task_.epsilon = spec.epsilon;
+    task_.momentum = spec.momentum;
     task_.activation = spec.activation.kind;
     task_.slope = spec.activation.kind == Activation::Kind::none ? 1.0f : spec.activation.slope;
     const std::uint32_t widest = is_curved(spec.activation) ? 4 : 16 / element;
@@ -517,6 +535,12 @@ class BatchNormKernel final : public Kernel {
     if (kind_ == BatchNorm::Kind::forward) {
       task.mean = static_cast<float*>(arguments.outputs[1]);
       task.variance = static_cast<float*>(arguments.outputs[2]);
+      if (task.momentum > 0) {
+        task.running_mean = static_cast<const float*>(arguments.inputs[3]);
+        task.running_variance = static_cast<const float*>(arguments.inputs[4]);
+        task.new_running_mean = static_cast<float*>(arguments.outputs[3]);
+        task.new_running_variance = static_cast<float*>(arguments.outputs[4]);
+      }
     } else {
       // Only read by this direction.
       task.mean = const_cast<float*>(static_cast<const float*>(arguments.inputs[3]));

@@ -1,4 +1,5 @@
 // Ioffe & Szegedy 2015, with the derivative through the statistics (their section 3).
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/reference/activation.h"
@@ -31,6 +32,11 @@ class BatchNormKernel final : public Kernel {
     auto* y = static_cast<double*>(arguments.outputs[0]);
     auto* mean = static_cast<double*>(arguments.outputs[1]);
     auto* variance = static_cast<double*>(arguments.outputs[2]);
+    if (spec_.momentum > 0) {
+      for (int which : {3, 4})
+        std::copy_n(static_cast<const double*>(arguments.inputs[which]), channels_,
+                    static_cast<double*>(arguments.outputs[which]));
+    }
     for (std::int64_t g = 0; g < spec_.groups; ++g) {
       for (std::int64_t c = 0; c < channels_; ++c) {
         double sum = 0, squares = 0;
@@ -40,6 +46,12 @@ class BatchNormKernel final : public Kernel {
         const double v = squares / static_cast<double>(count_);
         mean[g * channels_ + c] = m;
         variance[g * channels_ + c] = v;
+        if (spec_.momentum > 0) {
+          auto *running_mean = static_cast<double*>(arguments.outputs[3]),
+               *running_variance = static_cast<double*>(arguments.outputs[4]);
+          running_mean[c] += spec_.momentum * (m - running_mean[c]);
+          running_variance[c] += spec_.momentum * (squares / static_cast<double>(count_ - 1) - running_variance[c]);
+        }
         for (std::int64_t i = 0; i < count_; ++i) {
           const double normalised = (x[at(g, i, c)] - m) / std::sqrt(v + spec_.epsilon);
           y[at(g, i, c)] = activate(spec_.activation, gamma[c] * normalised + beta[c]);
