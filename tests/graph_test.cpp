@@ -174,6 +174,31 @@ TEST_F(GraphTest, ConvolutionEndsWithItsActivation) {
   EXPECT_EQ(fused.report().kernels, 3) << "fprop with bias and activation, its derivative, wgrad";
 }
 
+TEST_F(GraphTest, PartsAreMadeAndReadInPlace) {
+  const Value x = graph.input("x", {DType::f32, {4, 16}}), y = graph.input("y", {DType::f32, {2, 16}});
+  const Value tanh = ops::tanh(x), exp = ops::exp(y);
+  const Value all = ops::matmul(ops::concatenate(std::array{tanh, exp}, 0), ops::constant(graph, 0.5f, {16, 16}));
+  graph.output("sum", ops::sum_all(all));
+  graph.output("exp", ops::sum_all(exp));                                                             // read as a part, too
+  graph.output("part", ops::sum_all(ops::slice_axis(all, 0, 4, 2)));                                  // aligned
+  graph.output("first", ops::reshape(ops::slice_axis(ops::slice_axis(all, 0, 1, 2), 1, 3, 1), {2}));  // a column: copied
+  Program program(graph, state, {.guard_bytes = 64}), plain(graph, state, {.fuse = false});
+  EXPECT_EQ(program.report().kernels, 2 + 1 + 1 + 3 + 1) << "no concatenation, no slice of rows";
+  std::vector<float> values(64, 0.5f);
+  for (Program* each : {&program, &plain}) {
+    each->write("x", values.data(), 64 * sizeof(float));
+    each->write("y", values.data(), 32 * sizeof(float));
+    each->run();
+    EXPECT_NEAR(each->read_scalar("sum"), 8 * (64 * std::tanh(0.5) + 32 * std::exp(0.5)), 1e-3);
+    EXPECT_NEAR(each->read_scalar("exp"), 32 * std::exp(0.5), 1e-4);
+    EXPECT_NEAR(each->read_scalar("part"), 8 * 32 * std::exp(0.5), 1e-3);
+    std::array<float, 2> first{};
+    each->read("first", first);
+    EXPECT_NEAR(first[1], 8 * std::tanh(0.5), 1e-5);
+  }
+  EXPECT_TRUE(program.guards_intact());
+}
+
 TEST_F(GraphTest, WrongShapesAreNamed) {
   const Value x = graph.input("x", {DType::f32, {2, 8, 8, 3}}), w = graph.input("w", {DType::f32, {4, 3, 3, 5}});
   try {

@@ -13,6 +13,13 @@ int Plan::root(int value) const {
   return value;
 }
 
+std::int64_t Plan::first_in_root(int value) const {
+  std::int64_t first = 0;
+  for (; values[static_cast<std::size_t>(value)].view_of >= 0; value = values[static_cast<std::size_t>(value)].view_of)
+    first += values[static_cast<std::size_t>(value)].first;
+  return first;
+}
+
 namespace {
 
 Value made(const TensorType& type, std::string label) {

@@ -15,6 +15,7 @@ using namespace kernels;
 std::size_t index(int i) { return static_cast<std::size_t>(i); }
 
 constexpr std::size_t alignment = 64;
+constexpr std::int64_t few = 16;  // elements that are copied to the host after every run
 std::size_t aligned(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
 // May the step write output `o` to the memory of input `i`?
@@ -42,6 +43,7 @@ Step copy_to_arena(Plan& plan, int value) {
   stage.home = Value::Home::arena;
   stage.home_name.clear();
   stage.view_of = -1;
+  stage.first = 0;
   stage.kept = false;
   plan.values.push_back(std::move(stage));
   return copy_step(plan, value, static_cast<int>(plan.values.size()) - 1, plan.values[index(value)].label + " copy");
@@ -100,6 +102,7 @@ void assign_updates(Plan& plan, const State& state) {
     }
     Value target = plan.values[index(write.value)];
     target.view_of = -1;
+    target.first = 0;
     target.kept = false;
     target.home = Value::Home::variable;
     target.home_name = write.variable.name;
@@ -117,7 +120,8 @@ void assign_updates(Plan& plan, const State& state) {
     const bool written = std::any_of(plan.writes.begin(), plan.writes.end(), [&](const Write& write) {
       return source.home == Value::Home::variable && source.home_name == write.variable.name && write.value != plan.root(value);
     });
-    const bool elsewhere = source.home != Value::Home::arena && source.desc.elements() == 1;  // and not among the results
+    const bool single = plan.values[index(value)].desc.elements() == 1;
+    const bool elsewhere = single && (source.home != Value::Home::arena || source.desc.elements() > few);
     if (!written && !elsewhere) continue;
     through.push_back(copy_to_arena(plan, value));
     value = through.back().outputs[0];
@@ -149,7 +153,8 @@ void assign_memory(Plan& plan, const Backend& backend, std::size_t guard) {
     if (plan.values[v].kept) last[index(plan.root(static_cast<int>(v)))] = end;
 
   for (const auto& [name, number] : plan.outputs)
-    if (Value& value = plan.values[index(plan.root(number))]; value.desc.elements() == 1) value.home = Value::Home::result;
+    if (Value& value = plan.values[index(plan.root(number))]; value.home == Value::Home::arena && value.desc.elements() <= few)
+      value.home = Value::Home::result;
   const auto place_all = [&](Value::Home home) {
     std::size_t bytes = guard;
     for (Value& value : plan.values)
@@ -168,10 +173,10 @@ void assign_memory(Plan& plan, const Backend& backend, std::size_t guard) {
   for (int i = 0; i < end; ++i) {
     Step& step = plan.steps[index(i)];
     for (std::size_t o = 0; o < step.outputs.size(); ++o) {
-      const int output = step.outputs[o];
+      const int output = plan.root(step.outputs[o]);  // of which a step may make a part
       if (!needs_block(output) || block_of[index(output)] >= 0) continue;
       int reused = -1;
-      for (std::size_t k = 0; k < step.inputs.size() && reused < 0; ++k) {
+      for (std::size_t k = 0; output == step.outputs[o] && k < step.inputs.size() && reused < 0; ++k) {
         const int input = step.inputs[k];
         if (!needs_block(input) || last[index(input)] != i || !may_alias(step, k, o, plan.values, backend)) continue;
         // Views of the operand read by the same step, or a second operand in the same block, forbid it.

@@ -1,5 +1,5 @@
 // The planned form of a graph: steps over numbered values, in order. Each pass rewrites it:
-//   lower (graph -> plan), fuse, assign_layouts, assign_memory.
+//   lower (graph -> plan), fuse, assign_layouts, share_parts, assign_updates, assign_memory.
 #pragma once
 
 #include <cstddef>
@@ -17,9 +17,10 @@ struct Value {
   std::string label;
   enum class Home { arena, input, variable, result };  // result: a single element that the host reads after every run
   Home home = Home::arena;
-  std::string home_name;  // of the input or variable
-  int view_of = -1;       // the value whose elements these are, under another shape (both plain); -1: its own
-  bool kept = false;      // read by the host after the run
+  std::string home_name;   // of the input or variable
+  int view_of = -1;        // the value among whose elements these are, under another shape (both plain) or a part; -1: its own
+  std::int64_t first = 0;  // of that value's elements
+  bool kept = false;       // read by the host after the run
   // Where assign_memory put it: bytes from the start of the arena, the inputs or the results.
   std::size_t offset = 0;
 };
@@ -45,7 +46,8 @@ struct Plan {
   int traced = 0, pruned = 0, picture_reorders = 0;
   std::size_t arena_bytes = 0, input_bytes = 0, result_bytes = 0;
 
-  int root(int value) const;  // follows views
+  int root(int value) const;                    // follows views
+  std::int64_t first_in_root(int value) const;  // element
 };
 
 // Steps for the nodes that outputs and variables need; everything plain.
@@ -56,6 +58,10 @@ void fuse(Plan& plan);
 
 // Chooses how each value lies in memory and inserts the copies that remain. Variables in the state keep their layout.
 void assign_layouts(Plan& plan, const kernels::Backend& backend, const State& state);
+
+// Has the parts of a concatenation made where they end up, and slices read where they lie, if those are runs of whole
+// samples: neither needs a copy.
+void share_parts(Plan& plan);
 
 // Makes variables be updated in place where no later step needs the old value; inserts copies elsewhere. The state has
 // them all by now.

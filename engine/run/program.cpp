@@ -56,6 +56,15 @@ struct Program::Implementation {
 
   void* address(int value, std::size_t launch) const {
     const plan::Value& v = plan.values[static_cast<std::size_t>(plan.root(value))];
+    return static_cast<std::byte*>(block(v, launch)) + first_byte(value);
+  }
+
+  // Of a value in the one that it is a view of.
+  std::size_t first_byte(int value) const {
+    return static_cast<std::size_t>(plan.first_in_root(value)) * size_of(backend.storage(desc(value).type));
+  }
+
+  void* block(const plan::Value& v, std::size_t launch) const {
     switch (v.home) {
       case plan::Value::Home::arena:
         return static_cast<std::byte*>(arena->data()) + v.offset;
@@ -123,6 +132,7 @@ Program::Program(const Graph& graph, State& state, const PlanOptions& options)
   plan = plan::lower(graph);
   if (options.fuse) plan::fuse(plan);
   if (options.layouts) plan::assign_layouts(plan, backend, state);
+  if (options.fuse) plan::share_parts(plan);
   for (const plan::Value& value : plan.values)
     if (value.home == plan::Value::Home::variable) {
       for (const Variable& variable : plan.reads)
@@ -271,12 +281,15 @@ float Program::read_scalar(const std::string& output, int runs_ago) const {
   const auto found = self.output_values.find(output);
   GANNET_CHECK(found != self.output_values.end(), "the program has no output '{}'", output);
   const plan::Value& value = self.plan.values[static_cast<std::size_t>(self.plan.root(found->second))];
-  GANNET_CHECK(value.home == plan::Value::Home::result && runs_ago >= 0 && runs_ago < static_cast<int>(self.launches.size()),
-               "output '{}' {} is not one value that is kept for {} runs", output, to_string(value.desc), runs_ago);
+  const TensorDesc& desc = self.desc(found->second);
+  GANNET_CHECK(value.home == plan::Value::Home::result && desc.elements() == 1 && runs_ago >= 0 &&
+                   runs_ago < static_cast<int>(self.launches.size()),
+               "output '{}' {} is not one value that is kept for {} runs", output, to_string(desc), runs_ago);
   kernels::Run& run = *self.launches[self.last(runs_ago)].run;
   run.wait();
   float scalar = 0;
-  decode(self.backend, value.desc, static_cast<const std::byte*>(run.results()) + value.offset, {&scalar, 1});
+  const auto* results = static_cast<const std::byte*>(run.results());
+  decode(self.backend, desc, results + value.offset + self.first_byte(found->second), {&scalar, 1});
   return scalar;
 }
 
