@@ -28,6 +28,13 @@ const Geometry typical[] = {
     {1, 33, 17, 8, 8, 5, 3, 1, 2},  {2, 2, 2, 64, 128, 2, 2, 2, 0}, {9, 6, 6, 24, 40, 4, 4, 2, 1},
 };
 
+// Rows and columns for every size of tile, ends of tiles, taps and parity classes of unequal weight.
+const Geometry tiled[] = {
+    {5, 16, 16, 64, 128, 4, 4, 2, 1}, {5, 16, 16, 64, 64, 4, 4, 2, 1},   {4, 8, 8, 128, 256, 4, 4, 2, 1},
+    {4, 9, 9, 64, 128, 3, 3, 2, 1},   {2, 12, 12, 192, 200, 3, 3, 1, 1}, {500, 1, 1, 128, 128, 1, 1, 1, 0},
+    {130, 4, 4, 32, 100, 4, 4, 1, 0},
+};
+
 Geometry draw_geometry(Draw& draw) {
   const std::vector<std::int64_t> channels{1, 2, 3, 4, 7, 8, 12, 16, 16, 24, 32, 32, 48, 64};
   for (;;) {
@@ -104,6 +111,15 @@ std::vector<Case> convolution_cases() {
       return convolution_case(draw, draw_geometry(draw), kind, type, exact);
     });
   }
+  return table.take();
+}
+
+std::vector<Case> tile_cases() {
+  CaseTable table("tiled convolution", 20151119);
+  for (const Geometry& g : tiled)
+    for (const auto kind : {ConvolutionKind::fprop, ConvolutionKind::dgrad, ConvolutionKind::wgrad})
+      for (const DType type : {DType::f32, DType::bf16})
+        table.add([&](Draw& draw) { return convolution_case(draw, g, kind, type, true); });
   return table.take();
 }
 

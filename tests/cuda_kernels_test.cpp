@@ -34,6 +34,14 @@ TEST(Cuda, Convolution) { judge_cuda(convolution_cases()); }
 TEST(Cuda, ConvolutionTf32) { judge_tf32(convolution_cases()); }
 TEST(Cuda, Matmul) { judge_cuda(matmul_cases()); }
 TEST(Cuda, MatmulTf32) { judge_tf32(matmul_cases()); }
+// As on devices of few multiprocessors, where the largest tiles are the fastest already for small problems.
+TEST(Cuda, Tiles) {
+  for (const int multiprocessors : {1, 4}) {
+    CudaOptions options;
+    options.tf32 = true, options.multiprocessors = multiprocessors;
+    judge(*make_cuda_backend(options), in_plain_layouts(tile_cases()));
+  }
+}
 TEST(Cuda, Pointwise) { judge_cuda(pointwise_cases()); }
 TEST(Cuda, Reduction) { judge_cuda(reduction_cases()); }
 TEST(Cuda, BatchNorm) { judge_cuda(batch_norm_cases()); }

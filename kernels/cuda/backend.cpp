@@ -151,7 +151,7 @@ class CudaBackend final : public Backend {
     cudaDeviceProp properties{};
     GANNET_CUDA(cudaGetDeviceProperties(&properties, device_.index));
     device_.architecture = properties.major * 10 + properties.minor;
-    device_.multiprocessors = properties.multiProcessorCount;
+    device_.multiprocessors = options.multiprocessors > 0 ? options.multiprocessors : properties.multiProcessorCount;
     device_.shared_bytes = properties.sharedMemPerBlockOptin;
     name_ = properties.name;
     GANNET_CUDA(cudaStreamCreateWithFlags(&device_.stream, cudaStreamNonBlocking));

@@ -11,6 +11,9 @@ namespace gannet::kernels {
 struct CudaOptions {
   int device = 0;
   bool tf32 = false;  // fp32 products may run on tensor cores with 10-bit mantissas
+  // Kernels are chosen as for a device of so many; 0: of those that it has. With few, tests see the largest tiles on small
+  // problems.
+  int multiprocessors = 0;
 };
 
 // Why device work is impossible here, in one sentence ("no CUDA driver is installed"); empty when it is possible.

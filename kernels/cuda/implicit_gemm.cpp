@@ -48,6 +48,8 @@ ProductAccess access_of(ProductForm form, ProductMath math, const ImplicitGemm& 
     return math != ProductMath::f32 && inner % pair == 0 ? ProductAccess::pairs : ProductAccess::vector;
   }
   if (form == ProductForm::wgrad && product.m % piece == 0) return ProductAccess::mixed;
+  if (bf16 && form == ProductForm::dgrad && product.channels % 4 == 0 && product.n % 8 == 0) return ProductAccess::half;
+  if (bf16 && form == ProductForm::wgrad && product.m % 4 == 0 && product.channels % 8 == 0) return ProductAccess::half;
   if (bf16 && (form == ProductForm::transposed || !divisible(2))) return ProductAccess::element;
   return ProductAccess::word;
 }
@@ -68,7 +70,8 @@ std::int64_t iterations_of(ProductForm form, ProductMath math, const ImplicitGem
   return iterations * taps;
 }
 
-constexpr ProductTile small_tile[] = {ProductTile::small}, float_tiles[] = {ProductTile::medium, ProductTile::small},
+constexpr ProductTile small_tile[] = {ProductTile::small}, large_tile[] = {ProductTile::large},
+                      float_tiles[] = {ProductTile::medium, ProductTile::small},
                       pair_tiles[] = {ProductTile::wide, ProductTile::large, ProductTile::tall, ProductTile::medium},
                       wgrad_tiles[] = {ProductTile::wide, ProductTile::large, ProductTile::medium};
 
@@ -88,6 +91,8 @@ Plan plan(ProductForm form, ProductMath math, ProductAccess access, const Implic
   double least = std::numeric_limits<double>::infinity();
   std::span<const ProductTile> tiles = small_tile;
   if (math == ProductMath::f32 && access == ProductAccess::vector) tiles = float_tiles;
+  // Few iterations, whose beginning and end weigh most: the fewer warps the better.
+  if (access == ProductAccess::half && rows > 64) tiles = large_tile;
   if (access == ProductAccess::pairs) tiles = pair_tiles;
   if (access == ProductAccess::pairs && form == ProductForm::wgrad) tiles = wgrad_tiles;
   for (const ProductTile tile : tiles) {

@@ -61,9 +61,10 @@ struct ImplicitGemm {
 
 // Rows and columns of a block's tile. wide: 256x128, large: 128x128, tall: 256x64, medium: 128x64, small: 64x64.
 enum class ProductTile : std::uint8_t { wide, large, tall, medium, small };
-// How operands are read: 16 bytes at a time, 4, or one bf16 at a time; mixed: A by 16 bytes, B by elements (wgrad of a picture
-// with few channels). pairs: by 16 bytes, and the inner index comes in whole pairs of 64 bytes, of each tap.
-enum class ProductAccess : std::uint8_t { pairs, vector, word, element, mixed };
+// How operands are read: 16 bytes at a time, 4, or one bf16 at a time; half: A by 8 bytes, B by 16 (a latent of 100); mixed: A
+// by 16 bytes, B by elements (wgrad of a picture with few channels). pairs: by 16 bytes, and the inner index comes in whole
+// pairs of 64 bytes, of each tap.
+enum class ProductAccess : std::uint8_t { pairs, vector, half, word, element, mixed };
 
 struct ProductVariant {
   ProductForm form;

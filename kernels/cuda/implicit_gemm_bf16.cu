@@ -19,6 +19,11 @@ ProductKernel find(const ProductVariant& variant) {
     if (variant.access == ProductAccess::mixed)
       return prepare<Config<Form, ProductAccess::mixed, 16, 2, 64, 64, 32, 32, 4, 3>>();
   }
+  if constexpr (Form == ProductForm::dgrad || Form == ProductForm::wgrad) {
+    if (variant.access == ProductAccess::half && variant.tile == ProductTile::large)
+      return prepare<Config<Form, ProductAccess::half, 8, 16, 128, 128, 64, 64, 4, 2>>();
+    if (variant.access == ProductAccess::half) return prepare<Config<Form, ProductAccess::half, 8, 16, 64, 64, 32, 32, 4, 4>>();
+  }
   if constexpr (Form != ProductForm::transposed) {
     if (variant.access == ProductAccess::vector)
       return prepare<Config<Form, ProductAccess::vector, 16, 16, 64, 64, 32, 32, 4, 4>>();
