@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 
 #include "bench/planned_specs.h"
@@ -16,15 +17,20 @@ namespace {
 
 using namespace kernels;
 
-// Text of the form -> the first configuration that has it.
-std::map<std::string, std::string> chains_of_ready_configurations() {
-  std::map<std::string, std::string> chains;
+// Whether it is summed and text of the form -> the first configuration that has it.
+using Chains = std::map<std::pair<bool, std::string>, std::string>;
+
+Chains chains_of_ready_configurations() {
+  Chains chains;
   for (const std::string& name : models::ready_names()) {
     for (const char* precision : {"fp32", "bf16"}) {
       const std::string setting = fmt::format("train.precision={}", precision);
       for (const KernelSpec& spec : planned_specs(resolved_configuration(name, {setting}), 64)) {
-        if (const auto* chain = std::get_if<Pointwise>(&spec))
-          chains.emplace(cuda::to_text(cuda::form_of(*chain)), fmt::format("{} {}", name, precision));
+        const auto* stored = std::get_if<Pointwise>(&spec);
+        const auto* summed = std::get_if<Reduction>(&spec);
+        if (stored == nullptr && summed == nullptr) continue;
+        const cuda::ChainForm form = cuda::form_of(stored != nullptr ? *stored : summed->chain);
+        chains.emplace(std::pair(summed != nullptr, cuda::to_text(form)), fmt::format("{} {}", name, precision));
       }
     }
   }
@@ -33,11 +39,12 @@ std::map<std::string, std::string> chains_of_ready_configurations() {
 
 int check() {
   int missing = 0;
-  const auto chains = chains_of_ready_configurations();
-  for (const auto& [text, where] : chains) {
-    if (cuda::compiled_ahead(cuda::parse_form(text))) continue;
+  const Chains chains = chains_of_ready_configurations();
+  for (const auto& [chain, where] : chains) {
+    const auto& [summed, text] = chain;
+    if (cuda::compiled_ahead(cuda::parse_form(text), summed)) continue;
     ++missing;
-    fmt::print("no kernel is compiled for this chain of {}: {}\n", where, text);
+    fmt::print("no kernel is compiled for this chain of {}, {}: {}\n", where, summed ? "summed" : "stored", text);
   }
   fmt::print("{} chains of the ready configurations, {} without a kernel of their own\n", chains.size(), missing);
   if (missing) fmt::print("write kernels/cuda/chains_ahead.inc anew: chains_ahead > kernels/cuda/chains_ahead.inc\n");
@@ -46,8 +53,10 @@ int check() {
 
 int print() {
   fmt::print(
-      "// The pointwise chains of the ready configurations in fp32 and bf16 (see chain_form.h); printed by chains_ahead.\n");
-  for (const auto& [text, where] : chains_of_ready_configurations()) fmt::print("GANNET_CHAIN(\"{}\")\n", text);
+      "// The pointwise chains of the ready configurations in fp32 and bf16, stored and summed (see chain_form.h); printed "
+      "by\n// chains_ahead.\n");
+  for (const auto& [chain, where] : chains_of_ready_configurations())
+    fmt::print("{}(\"{}\")\n", chain.first ? "GANNET_SUM" : "GANNET_CHAIN", chain.second);
   return 0;
 }
 

@@ -93,6 +93,9 @@ def counted(row, kernels):
     sectors = {way: total[f"l1tex__t_sectors_pipe_lsu_mem_global_op_{way}"] for way in ("ld", "st")}
     requests = {way: total[f"l1tex__t_requests_pipe_lsu_mem_global_op_{way}"] for way in ("ld", "st")}
     asked_bytes = sum(total[f"smsp__sass_data_bytes_mem_global_op_{way}"] for way in ("ld", "st"))
+    # Threads that wait for other blocks ask again and again, by generic loads of a word: that is no part of the work.
+    waiting = sum(kernel["instructions_by_class"].get("load_generic", 0) for kernel in kernels)
+    sectors["ld"], requests["ld"] = sectors["ld"] - waiting, requests["ld"] - waiting
     least = row["least_bytes"]
     mma = total["sm__inst_executed_pipe_tensor"]
     instructions = total["smsp__inst_executed"]
@@ -105,7 +108,7 @@ def counted(row, kernels):
         "sectors_per_load": sectors["ld"] / requests["ld"] if requests["ld"] else None,
         "sectors_per_store": sectors["st"] / requests["st"] if requests["st"] else None,
         "instructions": instructions,
-        "lane_instructions_per_16_bytes": 16 * total["smsp__thread_inst_executed"] / least,
+        "lane_instructions_per_16_bytes": 16 * total["smsp__thread_inst_executed_pred_on"] / least,
         "issue_share": 32 * instructions / A100_LANES_PER_S / (least / A100_BYTES_PER_S),
         "per_mma": instructions / mma if mma else None,
         "mma": mma,

@@ -184,7 +184,8 @@ Reduction reduction(const Keys& keys) {
 }
 
 BatchNorm batch_norm(const Keys& keys, BatchNorm::Kind kind) {
-  return {kind, keys.tensor("x"), keys.get("groups", 1), keys.get("epsilon", 1e-5f), keys.activation()};
+  return {
+      kind, keys.tensor("x"), keys.get("groups", 1), keys.get("epsilon", 1e-5f), keys.activation(), keys.get("momentum", 0.0f)};
 }
 
 SigmoidBce sigmoid_bce(const Keys& keys) {
@@ -316,8 +317,9 @@ struct Writer {
                        fmt::join(axes, ";"), s.scale, tensor(s.output));
   }
   std::string operator()(const BatchNorm& s) const {
-    return fmt::format("batch_norm_{} x={} groups={} epsilon={}{}", s.kind == BatchNorm::Kind::forward ? "forward" : "backward",
-                       tensor(s.x), s.groups, s.epsilon, activation(s.activation));
+    return fmt::format("batch_norm_{} x={} groups={} epsilon={}{}{}",
+                       s.kind == BatchNorm::Kind::forward ? "forward" : "backward", tensor(s.x), s.groups, s.epsilon,
+                       activation(s.activation), s.momentum > 0 ? fmt::format(" momentum={}", s.momentum) : "");
   }
   std::string operator()(const SigmoidBce& s) const {
     return fmt::format("sigmoid_bce logits={} targets={} weights={}", tensor(s.logits), fmt::join(s.targets, ";"),

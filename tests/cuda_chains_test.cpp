@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/check.h"
 #include "kernels/cuda/backend.h"
@@ -21,8 +22,18 @@ using cuda::Reading;
 
 constexpr const char* texts[] = {
 #define GANNET_CHAIN(text) text,
+#define GANNET_SUM(text)
 #include "kernels/cuda/chains_ahead.inc"
 #undef GANNET_CHAIN
+#undef GANNET_SUM
+};
+
+constexpr const char* texts_of_sums[] = {
+#define GANNET_CHAIN(text)
+#define GANNET_SUM(text) text,
+#include "kernels/cuda/chains_ahead.inc"
+#undef GANNET_CHAIN
+#undef GANNET_SUM
 };
 
 // An operand that is read in this way over so many axes, beside others of `shape` (rows, columns) or (columns).
@@ -84,8 +95,37 @@ std::vector<Case> cases_of_forms() {
   return table.take();
 }
 
+// Sums over columns, rows and everything, in lines of whole packets and of others, in one block and in several.
+std::vector<Case> cases_of_sums() {
+  CaseTable table("sum", 173205);
+  for (const char* text : texts_of_sums) {
+    const ChainForm form = cuda::parse_form(text);
+    const std::vector<std::pair<std::int64_t, std::int64_t>> shapes{{37, 24}, {1500, 64}, {5, 4096}, {300, 7}, {1, 20'003}};
+    for (const auto& [rows, columns] : shapes) {
+      for (const int summed : {1, 2, 3}) {
+        if (broadcasts(form) && columns % 8 != 0) continue;
+        table.add([&, rows = rows, columns = columns](Draw&) {
+          Case result = case_of(form, rows, columns);
+          Reduction spec;
+          spec.chain = std::get<Pointwise>(result.spec);
+          spec.chain.outputs.clear();
+          spec.summed = {(summed & 1) != 0, (summed & 2) != 0};
+          spec.scale = 0.5f;
+          spec.output = {DType::f32, {spec.summed[0] ? 1 : rows, spec.summed[1] ? 1 : columns}, Layout::plain};
+          result.spec = spec;
+          result.in_place.clear();
+          result.floor = std::sqrt(static_cast<double>(rows * columns / spec.output.elements()));
+          return result;
+        });
+      }
+    }
+  }
+  return table.take();
+}
+
 TEST(CudaChains, HaveTexts) {
   for (const char* text : texts) EXPECT_EQ(cuda::to_text(cuda::parse_form(text)), text);
+  for (const char* text : texts_of_sums) EXPECT_EQ(cuda::to_text(cuda::parse_form(text)), text);
 }
 
 TEST(CudaChains, AreTakenByTheirKernels) {
@@ -96,6 +136,11 @@ TEST(CudaChains, AreTakenByTheirKernels) {
   }
 }
 
+TEST(CudaChains, OfSumsAreKnown) {
+  for (const Case& test : cases_of_sums())
+    EXPECT_TRUE(cuda::compiled_ahead(cuda::form_of(std::get<Reduction>(test.spec).chain), true)) << to_string(test);
+}
+
 TEST(CudaChains, OthersHaveNone) {
   ChainForm form = cuda::parse_form(texts[0]);
   form.output[0].type = DType::u8;
@@ -104,6 +149,7 @@ TEST(CudaChains, OthersHaveNone) {
 }
 
 TEST(CudaChains, EqualTheReference) { judge(*make_cuda_backend(), cases_of_forms()); }
+TEST(CudaChains, SumsEqualTheReference) { judge(*make_cuda_backend(), cases_of_sums()); }
 
 }  // namespace
 }  // namespace gannet::tests

@@ -10,12 +10,27 @@
 
 namespace gannet::kernels::cuda {
 
+// Of chains that are stored, and from number stored_ahead on of chains that are summed.
 inline constexpr ChainForm forms_ahead[] = {
 #define GANNET_CHAIN(text) parse_form(text),
+#define GANNET_SUM(text)
 #include "kernels/cuda/chains_ahead.inc"
 #undef GANNET_CHAIN
+#undef GANNET_SUM
+#define GANNET_CHAIN(text)
+#define GANNET_SUM(text) parse_form(text),
+#include "kernels/cuda/chains_ahead.inc"
+#undef GANNET_CHAIN
+#undef GANNET_SUM
 };
-inline constexpr int count_ahead = sizeof(forms_ahead) / sizeof(ChainForm);
+inline constexpr int stored_ahead = 0
+#define GANNET_CHAIN(text) +1
+#define GANNET_SUM(text)
+#include "kernels/cuda/chains_ahead.inc"
+#undef GANNET_CHAIN
+#undef GANNET_SUM
+    ;
+inline constexpr int summed_ahead = sizeof(forms_ahead) / sizeof(ChainForm) - stored_ahead;
 
 template <DType type>
 using TypeOf = std::conditional_t<

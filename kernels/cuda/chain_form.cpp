@@ -8,10 +8,16 @@
 namespace gannet::kernels::cuda {
 namespace {
 
-constexpr ChainForm forms_ahead[] = {
-#define GANNET_CHAIN(text) parse_form(text),
+struct Ahead {
+  bool summed;
+  ChainForm form;
+};
+constexpr Ahead all_ahead[] = {
+#define GANNET_CHAIN(text) {false, parse_form(text)},
+#define GANNET_SUM(text) {true, parse_form(text)},
 #include "kernels/cuda/chains_ahead.inc"
 #undef GANNET_CHAIN
+#undef GANNET_SUM
 };
 
 }  // namespace
@@ -30,7 +36,7 @@ ChainForm form_of(const Pointwise& spec) {
     const TensorDesc& input = spec.inputs[static_cast<std::size_t>(i)];
     form.input[i] = {input.type, input.shape == spec.shape ? Reading::flat : Reading::gather, 0};
   }
-  const Chain chain = plan_chain(spec, packet_of(form), "pointwise");
+  const Chain chain = plan_chain(spec, packet_of(form, spec.outputs.empty()), "pointwise");
   for (int i = 0; i < form.inputs; ++i) form.input[i] = {chain.input[i].type, chain.input[i].reading, chain.input[i].axes};
   for (int s = 0; s < form.steps; ++s) {
     const PointwiseInstruction& instruction = spec.instructions[static_cast<std::size_t>(s)];
@@ -62,8 +68,9 @@ std::string to_text(const ChainForm& form) {
   return text;
 }
 
-bool compiled_ahead(const ChainForm& form) {
-  return std::find(std::begin(forms_ahead), std::end(forms_ahead), form) != std::end(forms_ahead);
+bool compiled_ahead(const ChainForm& form, bool summed) {
+  return std::any_of(std::begin(all_ahead), std::end(all_ahead),
+                     [&](const Ahead& ahead) { return ahead.summed == summed && ahead.form == form; });
 }
 
 }  // namespace gannet::kernels::cuda

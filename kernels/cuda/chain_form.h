@@ -101,12 +101,12 @@ constexpr ChainForm parse_form(std::string_view text) {
 
 constexpr int bytes_of(DType type) { return type == DType::u8 ? 1 : type == DType::bf16 ? 2 : 4; }
 
-// Elements that a thread takes at once: the widest operand that is as large as the chain moves 16 bytes.
-constexpr int packet_of(const ChainForm& form) {
+// Elements that a thread takes at once: the widest operand that is as large as the chain moves 16 bytes. A sum stores none.
+constexpr int packet_of(const ChainForm& form, bool summed = false) {
   int widest = 1;
   for (int i = 0; i < form.inputs; ++i)
     if (form.input[i].reading == Reading::flat && bytes_of(form.input[i].type) > widest) widest = bytes_of(form.input[i].type);
-  for (int o = 0; o < form.outputs; ++o)
+  for (int o = 0; o < form.outputs && !summed; ++o)
     if (bytes_of(form.output[o].type) > widest) widest = bytes_of(form.output[o].type);
   return 16 / widest;
 }
@@ -115,7 +115,7 @@ constexpr int packet_of(const ChainForm& form) {
 ChainForm form_of(const Pointwise& spec);
 std::string to_text(const ChainForm& form);
 
-// The forms that kernels are compiled for, as chains_ahead.inc lists them.
-bool compiled_ahead(const ChainForm& form);
+// Whether a kernel is compiled for chains of this form that are stored, or summed: chains_ahead.inc lists both.
+bool compiled_ahead(const ChainForm& form, bool summed = false);
 
 }  // namespace gannet::kernels::cuda

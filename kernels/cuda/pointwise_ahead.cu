@@ -40,6 +40,6 @@ PointwiseAhead found(const ChainForm& wanted, std::integer_sequence<int, form...
 
 }  // namespace
 
-PointwiseAhead pointwise_ahead(const ChainForm& form) { return found(form, std::make_integer_sequence<int, count_ahead>{}); }
+PointwiseAhead pointwise_ahead(const ChainForm& form) { return found(form, std::make_integer_sequence<int, stored_ahead>{}); }
 
 }  // namespace gannet::kernels::cuda

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kernels/cuda/block.cuh"
-#include "kernels/cuda/chain.cuh"
+#include "kernels/cuda/chain_ahead.cuh"
 #include "kernels/cuda/device_array.h"
 #include "kernels/cuda/factories.h"
 
@@ -44,9 +44,31 @@ __device__ inline std::uint32_t offset_of(std::uint32_t index, const Divider* ex
   return offset;
 }
 
+// A chain of unknown form.
+constexpr int interpreted = -1;
+
+template <int form, int N>
+__device__ __forceinline__ Packet<float, N> computed(const Chain& chain, std::uint32_t index) {
+  const ChainValues<form, N> values(chain, index);
+  Packet<float, N> result;
+#pragma unroll
+  for (int i = 0; i < N; ++i) result.at[i] = values.value[forms_ahead[form].output[0].result][i];
+  return result;
+}
+
 // The chain's result, for elements [index, index + N) of which `count` exist; the others give 0.
-template <int N>
-__device__ inline Packet<float, N> result_of(const Chain& chain, const Column<N>& column, std::uint32_t index, int count) {
+template <int form, int N>
+__device__ __forceinline__ Packet<float, N> result_of(const Chain& chain, const Column<N>& column, std::uint32_t index,
+                                                      int count) {
+  if constexpr (form != interpreted) {
+    if (count == N) return computed<form, N>(chain, index);
+    Packet<float, N> values{};
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      if (i < count) values.at[i] = computed<form, 1>(chain, index + i).at[0];
+    }
+    return values;
+  }
   Packet<float, N> values = interpret(chain, column, index, count);
   if (chain.output[0].slot != last_result) values = column[chain.output[0].slot];
 #pragma unroll
@@ -58,7 +80,7 @@ __device__ inline Packet<float, N> result_of(const Chain& chain, const Column<N>
 
 // Block (x: tile of columns for each result of the kept outer axes, y: chunk of lines). Threads stand in rows of `width`
 // packets.
-template <int N>
+template <int form, int N>
 __global__ void __launch_bounds__(threads) sum_columns(const __grid_constant__ Chain chain, const __grid_constant__ Sum sum) {
   extern __shared__ Packet<float, 4> shared[];
   auto* packets = reinterpret_cast<Packet<float, N>*>(shared);
@@ -72,7 +94,7 @@ __global__ void __launch_bounds__(threads) sum_columns(const __grid_constant__ C
   if (first < sum.columns && y < rows) {
     for (std::uint32_t line = blockIdx.y * sum.chunk_lines + y; line < end; line += rows) {
       const std::uint32_t at = start + offset_of(line, sum.summed_extent, sum.summed_step, sum.summed_axes) + first;
-      const Packet<float, N> values = result_of(chain, column, at, N);
+      const Packet<float, N> values = result_of<form>(chain, column, at, N);
 #pragma unroll
       for (int i = 0; i < N; ++i) total.at[i] += values.at[i];
     }
@@ -104,7 +126,7 @@ __global__ void __launch_bounds__(threads) sum_columns(const __grid_constant__ C
 }
 
 // Groups of `width` threads, each with a result (block x) and a chunk of its pieces of lines (block y).
-template <int N>
+template <int form, int N>
 __global__ void __launch_bounds__(threads) sum_rows(const __grid_constant__ Chain chain, const __grid_constant__ Sum sum) {
   extern __shared__ Packet<float, 4> shared[];
   const Column<N> column{reinterpret_cast<Packet<float, N>*>(shared) + threadIdx.x, threads};
@@ -122,7 +144,8 @@ __global__ void __launch_bounds__(threads) sum_rows(const __grid_constant__ Chai
     while (line < end) {
       const std::uint32_t place = left + at * N;
       const std::uint32_t index = start + offset_of(line, sum.summed_extent, sum.summed_step, sum.summed_axes) + place;
-      const Packet<float, N> values = result_of(chain, column, index, static_cast<int>(min(right - place, std::uint32_t{N})));
+      const Packet<float, N> values =
+          result_of<form>(chain, column, index, static_cast<int>(min(right - place, std::uint32_t{N})));
 #pragma unroll
       for (int i = 0; i < N; ++i) total += values.at[i];
       line += lines_on, at += on;
@@ -148,6 +171,25 @@ __global__ void __launch_bounds__(threads) sum_rows(const __grid_constant__ Chai
   }
   all = sum.width <= 32 ? sum_of_lanes(all, static_cast<int>(sum.width)) : sum_of_block(all);
   if (writes) sum.result[result] = all * sum.scale;
+}
+
+// The kernels of a form: of whole packets and of single elements.
+struct SumKernels {
+  void (*columns[2])(Chain, Sum);
+  void (*rows[2])(Chain, Sum);
+  int packet;
+  bool ahead;
+};
+template <int form>
+SumKernels kernels_of() {
+  constexpr int n = form == interpreted ? 4 : packet_of(forms_ahead[form < 0 ? 0 : form], true);
+  return {{sum_columns<form, n>, sum_columns<form, 1>}, {sum_rows<form, n>, sum_rows<form, 1>}, n, form != interpreted};
+}
+template <int... sum>
+SumKernels kernels_for(const ChainForm& wanted, std::integer_sequence<int, sum...>) {
+  SumKernels found = kernels_of<interpreted>();
+  ((forms_ahead[stored_ahead + sum] == wanted ? void(found = kernels_of<stored_ahead + sum>()) : void()), ...);
+  return found;
 }
 
 struct Axis {
@@ -196,10 +238,15 @@ class ReductionKernel final : public Kernel {
         sum_.kept *= extent.divisor;
       }
     }
-    // Packets begin where 4 divides the index.
-    packet_ = sum_.columns % 4 == 0 || (axes.size() == 1 && !by_columns_) ? 4 : 1;
+    chain_ = plan_chain(spec.chain, 1, "reduction");  // refuses what is too long
+    const SumKernels kernels = kernels_for(form_of(spec.chain), std::make_integer_sequence<int, summed_ahead>{});
+    // Packets begin where their size divides the index.
+    const bool whole = sum_.columns % static_cast<std::uint32_t>(kernels.packet) == 0 || (axes.size() == 1 && !by_columns_);
+    packet_ = whole ? kernels.packet : 1;
+    kernel_ = (by_columns_ ? kernels.columns : kernels.rows)[whole ? 0 : 1];
     chain_ = plan_chain(spec.chain, packet_, "reduction");
-    shared_bytes_ = std::max<std::size_t>(chain_.slots, 1) * threads * sizeof(float) * static_cast<std::size_t>(packet_);
+    const std::size_t slots = kernels.ahead ? 1 : std::max<std::size_t>(chain_.slots, 1);
+    shared_bytes_ = slots * threads * sizeof(float) * static_cast<std::size_t>(packet_);
     if (shared_bytes_ + static_shared > device.shared_bytes) {
       refuse("[reduction] a chain with " + std::to_string(chain_.slots) + " values alive at once is too long");
     }
@@ -211,11 +258,8 @@ class ReductionKernel final : public Kernel {
     }
     counters_ = std::make_unique<DeviceArray<unsigned int>>(std::vector<unsigned int>(counters_wanted_, 0), device);
     sum_.counters = counters_->data();
-    for (const void* kernel : {reinterpret_cast<const void*>(sum_columns<1>), reinterpret_cast<const void*>(sum_columns<4>),
-                               reinterpret_cast<const void*>(sum_rows<1>), reinterpret_cast<const void*>(sum_rows<4>)}) {
-      GANNET_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                       static_cast<int>(device.shared_bytes - static_shared)));
-    }
+    GANNET_CUDA(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel_), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                     static_cast<int>(device.shared_bytes - static_shared)));
   }
 
   std::size_t workspace_bytes() const override {
@@ -228,16 +272,14 @@ class ReductionKernel final : public Kernel {
     Sum sum = sum_;
     sum.partial = static_cast<float*>(arguments.workspace);
     sum.result = static_cast<float*>(arguments.outputs[0]);
-    const auto kernel =
-        by_columns_ ? (packet_ == 4 ? sum_columns<4> : sum_columns<1>) : (packet_ == 4 ? sum_rows<4> : sum_rows<1>);
-    kernel<<<grid_, threads, shared_bytes_, stream_>>>(chain, sum);
+    kernel_<<<grid_, threads, shared_bytes_, stream_>>>(chain, sum);
     GANNET_CUDA(cudaGetLastError());
   }
 
  private:
   void divide_columns(std::uint32_t blocks) {
     const std::uint32_t packets = sum_.columns / static_cast<std::uint32_t>(packet_);
-    sum_.width = std::min(packets, packet_ == 4 ? 32u : 64u);  // lines of 512 or 256 bytes
+    sum_.width = std::min(packets, packet_ > 1 ? 32u : 64u);  // lines of 512 or 256 bytes
     const std::uint32_t tiles = up(packets, sum_.width), rows = threads / sum_.width;
     const std::uint32_t most = std::max(1u, up(blocks, tiles * sum_.kept));
     sum_.chunk_lines = std::max(up(sum_.lines, most), 4 * rows);
@@ -266,6 +308,7 @@ class ReductionKernel final : public Kernel {
   cudaStream_t stream_;
   bool by_columns_ = false;
   int packet_ = 1;
+  void (*kernel_)(Chain, Sum) = nullptr;
   Chain chain_;
   Sum sum_;
   dim3 grid_;
