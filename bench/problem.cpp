@@ -242,6 +242,7 @@ const std::map<std::string, std::function<KernelSpec(const Keys&)>>& families() 
        [](const Keys& k) {
          return EmaUpdate{k.tensors("parameters"), k.get("decay", 0.999f)};
        }},
+      {"bf16_copies", [](const Keys& k) { return Bf16Copies{k.tensors("parameters")}; }},
       {"random_normal", [](const Keys& k) { return random(k, Random::Distribution::normal); }},
       {"random_uniform", [](const Keys& k) { return random(k, Random::Distribution::uniform); }},
       {"copy", copy},
@@ -335,6 +336,7 @@ struct Writer {
   std::string operator()(const EmaUpdate& s) const {
     return fmt::format("ema parameters={} decay={}", tensors(s.parameters), s.decay);
   }
+  std::string operator()(const Bf16Copies& s) const { return fmt::format("bf16_copies parameters={}", tensors(s.parameters)); }
   std::string operator()(const Random& s) const {
     return fmt::format("random_{} output={}", s.distribution == Random::Distribution::normal ? "normal" : "uniform",
                        tensor(s.output));

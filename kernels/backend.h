@@ -19,7 +19,7 @@
 namespace gannet::kernels {
 
 using KernelSpec = std::variant<Convolution, Matmul, Pointwise, Reduction, BatchNorm, SigmoidBce, OptimizerUpdate, EmaUpdate,
-                                Random, Copy, Concatenate>;
+                                Bf16Copies, Random, Copy, Concatenate>;
 
 // Pointers in the order that the spec's header gives. 64-byte aligned, never null.
 struct Arguments {

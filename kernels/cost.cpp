@@ -30,6 +30,7 @@ double flops(const EmaUpdate& spec) {
   for (const TensorDesc& parameter : spec.parameters) elements += count(parameter);
   return 3 * elements;
 }
+double flops(const Bf16Copies&) { return 0; }
 double flops(const Random&) { return 0; }
 double flops(const Copy&) { return 0; }
 double flops(const Concatenate&) { return 0; }

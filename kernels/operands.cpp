@@ -71,6 +71,12 @@ Operands operands(const EmaUpdate& spec) {
   return result;
 }
 
+Operands operands(const Bf16Copies& spec) {
+  Operands result{spec.parameters, spec.parameters};
+  for (TensorDesc& copy : result.outputs) copy.type = DType::bf16;
+  return result;
+}
+
 Operands operands(const Random& spec) { return {{i32_scalar}, {spec.output}}; }
 Operands operands(const Copy& spec) { return {{spec.input}, {spec.output}}; }
 Operands operands(const Concatenate& spec) { return {spec.inputs, {spec.output}}; }
@@ -105,6 +111,7 @@ const char* name(const OptimizerUpdate& spec) {
   return "optimizer update";
 }
 const char* name(const EmaUpdate&) { return "moving average update"; }
+const char* name(const Bf16Copies&) { return "bf16 copies"; }
 const char* name(const Random& spec) {
   return spec.distribution == Random::Distribution::normal ? "random normal" : "random uniform";
 }

@@ -37,4 +37,9 @@ struct EmaUpdate {
   float decay = 0.999f;
 };
 
+// What products in bf16 read of fp32 parameters: inputs: a parameter each -> outputs: the same in bf16, to nearest even.
+struct Bf16Copies {
+  std::vector<TensorDesc> parameters;
+};
+
 }  // namespace gannet::kernels

@@ -163,6 +163,8 @@ void check_one(const KernelSpec& all, const EmaUpdate& spec) {
   require(all, spec.decay >= 0 && spec.decay <= 1, "decay {} lies in [0,1]", spec.decay);
 }
 
+void check_one(const KernelSpec& all, const Bf16Copies& spec) { check_parameters(all, spec.parameters); }
+
 void check_one(const KernelSpec& all, const Random& spec) {
   require(all, spec.output.type == DType::f32 && plain(spec.output), "the output is f32 and plain");
 }

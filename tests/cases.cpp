@@ -27,6 +27,7 @@ struct MakePlain {
   void operator()(SigmoidBce& s) const { make_plain(s.logits); }
   void operator()(OptimizerUpdate& s) const { make_plain(s.parameters); }
   void operator()(EmaUpdate& s) const { make_plain(s.parameters); }
+  void operator()(Bf16Copies& s) const { make_plain(s.parameters); }
   void operator()(Random& s) const { make_plain(s.output); }
   void operator()(Copy& s) const { make_plain(s.input), make_plain(s.output); }
   void operator()(Concatenate& s) const { make_plain(s.inputs), make_plain(s.output); }
@@ -81,6 +82,7 @@ struct Attributes {
     return fmt::format(" beta1 {} beta2 {} alpha {} momentum {} epsilon {} decay {}", s.beta1, s.beta2, s.alpha, s.momentum,
                        s.epsilon, s.weight_decay);
   }
+  std::string operator()(const Bf16Copies&) const { return ""; }
   std::string operator()(const EmaUpdate& s) const { return fmt::format(" decay {}", s.decay); }
   std::string operator()(const Random& s) const {
     return fmt::format(" a {} b {} seed {} stream {}", s.a, s.b, s.seed, s.stream);

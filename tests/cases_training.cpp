@@ -118,6 +118,16 @@ Case ema_case(Draw& draw) {
   return result;
 }
 
+Case bf16_copies_case(Draw& draw) {
+  Bf16Copies spec;
+  spec.parameters = draw_parameters(draw);
+  Case result;
+  result.fills.assign(spec.parameters.size(), normal());
+  result.tolerance = 0;
+  result.spec = spec;
+  return result;
+}
+
 Case random_case(Draw& draw, Random::Distribution distribution, std::int64_t elements) {
   Random spec;
   spec.distribution = distribution;
@@ -156,6 +166,7 @@ std::vector<Case> optimizer_cases() {
   for (const Kind kind : {Kind::adam, Kind::rmsprop, Kind::sgd})
     table.add(60, [&](Draw& draw) { return optimizer_case(draw, kind); });
   table.add(30, ema_case);
+  table.add(30, bf16_copies_case);
   return table.take();
 }
 

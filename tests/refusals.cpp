@@ -126,6 +126,7 @@ void add_training(std::vector<Refusal>& all) {
   all.push_back({"beta2 is not negative", with(adam, [](OptimizerUpdate& s) { s.beta2 = -0.1f; })});
   all.push_back({"momentum is not negative", with(adam, [](OptimizerUpdate& s) { s.momentum = -0.9f; })});
   all.push_back({"parameters are f32", EmaUpdate{{bf16({3, 5})}, 0.9f}});
+  all.push_back({"parameters are f32", Bf16Copies{{bf16({3, 5})}}});
   all.push_back({"decay is at most 1", EmaUpdate{{f32({3, 5})}, 1.5f}});
   Random random;
   random.output = bf16({7});

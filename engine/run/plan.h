@@ -1,5 +1,5 @@
 // The planned form of a graph: steps over numbered values, in order. Each pass rewrites it:
-//   lower (graph -> plan), fuse, assign_layouts, share_parts, assign_updates, assign_memory.
+//   lower (graph -> plan), fuse, assign_layouts, gather_copies, share_parts, assign_updates, assign_memory.
 #pragma once
 
 #include <cstddef>
@@ -58,6 +58,9 @@ void fuse(Plan& plan);
 
 // Chooses how each value lies in memory and inserts the copies that remain. Variables in the state keep their layout.
 void assign_layouts(Plan& plan, const kernels::Backend& backend, const State& state);
+
+// One kernel for the bf16 copies of a player's weights.
+void gather_copies(Plan& plan);
 
 // Has the parts of a concatenation made where they end up, and slices read where they lie, if those are runs of whole
 // samples: neither needs a copy.

@@ -132,7 +132,10 @@ Program::Program(const Graph& graph, State& state, const PlanOptions& options)
   plan = plan::lower(graph);
   if (options.fuse) plan::fuse(plan);
   if (options.layouts) plan::assign_layouts(plan, backend, state);
-  if (options.fuse) plan::share_parts(plan);
+  if (options.fuse) {
+    plan::gather_copies(plan);
+    plan::share_parts(plan);
+  }
   for (const plan::Value& value : plan.values)
     if (value.home == plan::Value::Home::variable) {
       for (const Variable& variable : plan.reads)

@@ -25,6 +25,7 @@ struct Maker {
   std::unique_ptr<Kernel> operator()(const SigmoidBce& spec) const { return make_sigmoid_bce(spec); }
   std::unique_ptr<Kernel> operator()(const OptimizerUpdate& spec) const { return make_optimizer_update(spec); }
   std::unique_ptr<Kernel> operator()(const EmaUpdate& spec) const { return make_ema_update(spec); }
+  std::unique_ptr<Kernel> operator()(const Bf16Copies& spec) const { return make_bf16_copies(spec); }
   std::unique_ptr<Kernel> operator()(const Random& spec) const { return make_random(spec); }
   std::unique_ptr<Kernel> operator()(const Copy& spec) const { return make_copy(spec); }
   std::unique_ptr<Kernel> operator()(const Concatenate& spec) const { return make_concatenate(spec); }

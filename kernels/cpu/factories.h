@@ -18,6 +18,7 @@ std::unique_ptr<Kernel> make_batch_norm(const BatchNorm& spec);
 std::unique_ptr<Kernel> make_sigmoid_bce(const SigmoidBce& spec);
 std::unique_ptr<Kernel> make_optimizer_update(const OptimizerUpdate& spec);
 std::unique_ptr<Kernel> make_ema_update(const EmaUpdate& spec);
+std::unique_ptr<Kernel> make_bf16_copies(const Bf16Copies& spec);
 std::unique_ptr<Kernel> make_random(const Random& spec);
 std::unique_ptr<Kernel> make_copy(const Copy& spec);
 std::unique_ptr<Kernel> make_concatenate(const Concatenate& spec);

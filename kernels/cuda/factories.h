@@ -16,6 +16,7 @@ std::unique_ptr<Kernel> make_batch_norm(const BatchNorm& spec, const Device& dev
 std::unique_ptr<Kernel> make_sigmoid_bce(const SigmoidBce& spec, const Device& device);
 std::unique_ptr<Kernel> make_optimizer_update(const OptimizerUpdate& spec, const Device& device);
 std::unique_ptr<Kernel> make_ema_update(const EmaUpdate& spec, const Device& device);
+std::unique_ptr<Kernel> make_bf16_copies(const Bf16Copies& spec, const Device& device);
 std::unique_ptr<Kernel> make_random(const Random& spec, const Device& device);
 std::unique_ptr<Kernel> make_copy(const Copy& spec, const Device& device);
 std::unique_ptr<Kernel> make_concatenate(const Concatenate& spec, const Device& device);

@@ -105,7 +105,7 @@ struct Task {
   float* new_step;
   std::int32_t* nonfinite;
   const Chunk* chunks;
-  std::uint32_t count;               // of chunks
+  std::uint32_t count;  // of chunks
   int tensors;
   std::uint32_t cached;              // chunks of gradients that a block keeps
   int* first_nonfinite;              // of each block: index of a tensor
@@ -362,6 +362,55 @@ class EmaKernel final : public Kernel {
   unsigned int blocks_ = 1;
 };
 
+struct CopyTask {
+  const Chunk* chunks;
+  void* const* table;
+  PointerList pointers;  // of each tensor: parameter, copy
+};
+
+__global__ void __launch_bounds__(threads) copy_to_bf16(const __grid_constant__ CopyTask task) {
+  const Chunk chunk = task.chunks[blockIdx.x];
+  void* const* own = (task.table != nullptr ? task.table : task.pointers.at) + chunk.tensor * 2;
+  const auto* from = static_cast<const float*>(own[0]) + chunk.first;
+  auto* to = static_cast<__nv_bfloat16*>(own[1]) + chunk.first;
+  // Eight at a time: 16 bytes to write.
+  const std::uint32_t at = threadIdx.x * 8;
+  static_assert(packets * 4 == 8);
+  if (at + 8 <= chunk.count) {
+    float values[8];
+    load(from + at, values);
+    store(to + at, values);
+  } else {
+    for (std::uint32_t i = at; i < chunk.count; ++i) to[i] = __float2bfloat16_rn(from[i]);
+  }
+}
+
+class Bf16CopiesKernel final : public Kernel {
+ public:
+  Bf16CopiesKernel(const Bf16Copies& spec, const Device& device)
+      : pointers_(2 * spec.parameters.size()), chunks_(chunks_of(spec.parameters), device), stream_(device.stream) {
+    blocks_ = static_cast<unsigned int>(chunks_of(spec.parameters).size());
+  }
+
+  std::size_t workspace_bytes() const override { return pointers_.workspace_bytes(); }
+
+  void run(const Arguments& arguments) override {
+    CopyTask task{};
+    task.chunks = chunks_.data();
+    task.table = pointers_.set(task.pointers, arguments.workspace, stream_, [&](std::size_t i) -> const void* {
+      return i % 2 == 0 ? arguments.inputs[i / 2] : arguments.outputs[i / 2];
+    });
+    copy_to_bf16<<<blocks_, threads, 0, stream_>>>(task);
+    GANNET_CUDA(cudaGetLastError());
+  }
+
+ private:
+  Pointers pointers_;
+  DeviceArray<Chunk> chunks_;
+  cudaStream_t stream_;
+  unsigned int blocks_ = 1;
+};
+
 }  // namespace
 
 std::unique_ptr<Kernel> make_optimizer_update(const OptimizerUpdate& spec, const Device& device) {
@@ -370,6 +419,10 @@ std::unique_ptr<Kernel> make_optimizer_update(const OptimizerUpdate& spec, const
 
 std::unique_ptr<Kernel> make_ema_update(const EmaUpdate& spec, const Device& device) {
   return std::make_unique<EmaKernel>(spec, device);
+}
+
+std::unique_ptr<Kernel> make_bf16_copies(const Bf16Copies& spec, const Device& device) {
+  return std::make_unique<Bf16CopiesKernel>(spec, device);
 }
 
 }  // namespace gannet::kernels::cuda

@@ -27,6 +27,7 @@ struct HeaderTypes {
   void operator()(SigmoidBce& s) const { store_as_f64(s.logits); }
   void operator()(OptimizerUpdate& s) const { store_as_f64(s.parameters); }
   void operator()(EmaUpdate& s) const { store_as_f64(s.parameters); }
+  void operator()(Bf16Copies& s) const { store_as_f64(s.parameters); }
   void operator()(Random& s) const { store_as_f64(s.output); }
   void operator()(Copy& s) const { store_as_f64(s.input), store_as_f64(s.output); }
   void operator()(Concatenate& s) const { store_as_f64(s.inputs), store_as_f64(s.output); }

@@ -15,6 +15,7 @@ std::unique_ptr<Kernel> make(const BatchNorm& spec);
 std::unique_ptr<Kernel> make(const SigmoidBce& spec);
 std::unique_ptr<Kernel> make(const OptimizerUpdate& spec);
 std::unique_ptr<Kernel> make(const EmaUpdate& spec);
+std::unique_ptr<Kernel> make(const Bf16Copies& spec);
 std::unique_ptr<Kernel> make(const Random& spec);
 std::unique_ptr<Kernel> make(const Copy& spec);
 std::unique_ptr<Kernel> make(const Concatenate& spec);
