@@ -104,10 +104,11 @@ class Keys {
     for (const std::string& part : split(text(key), ';')) result.push_back(tensor_of(part));
     return result;
   }
-  Activation activation() const {
-    if (has("tanh")) return {Activation::Kind::tanh, 0};
-    if (has("sigmoid")) return {Activation::Kind::sigmoid, 0};
-    if (has("leaky_relu")) return {Activation::Kind::leaky_relu, get("leaky_relu", 0.0f)};
+  // prefix: of the keys, "slope_of_" for the activation whose slope is meant.
+  Activation activation(const std::string& prefix = "") const {
+    if (has(prefix + "tanh")) return {Activation::Kind::tanh, 0};
+    if (has(prefix + "sigmoid")) return {Activation::Kind::sigmoid, 0};
+    if (has(prefix + "leaky_relu")) return {Activation::Kind::leaky_relu, get(prefix + "leaky_relu", 0.0f)};
     return {};
   }
   // OP:A:B@ALPHA,BETA;…
@@ -149,7 +150,8 @@ Convolution convolution(const Keys& keys, ConvolutionKind kind) {
           keys.get("stride", 1),
           keys.get("pad", 0),
           keys.has("bias"),
-          keys.activation()};
+          keys.activation(),
+          keys.activation("slope_of_")};
 }
 
 Matmul matmul(const Keys& keys) {
@@ -270,14 +272,14 @@ struct Writer {
     for (const TensorDesc& desc : descs) all.push_back(tensor(desc));
     return fmt::format("{}", fmt::join(all, ";"));
   }
-  static std::string activation(const Activation& activation) {
+  static std::string activation(const Activation& activation, const char* prefix = "") {
     switch (activation.kind) {
       case Activation::Kind::leaky_relu:
-        return fmt::format(" leaky_relu={}", activation.slope);
+        return fmt::format(" {}leaky_relu={}", prefix, activation.slope);
       case Activation::Kind::tanh:
-        return " tanh";
+        return fmt::format(" {}tanh", prefix);
       case Activation::Kind::sigmoid:
-        return " sigmoid";
+        return fmt::format(" {}sigmoid", prefix);
       default:
         return "";
     }
@@ -297,8 +299,8 @@ struct Writer {
 
   std::string operator()(const Convolution& s) const {
     const char* kind = s.kind == ConvolutionKind::fprop ? "fprop" : s.kind == ConvolutionKind::dgrad ? "dgrad" : "wgrad";
-    return fmt::format("conv_{} x={} w={} y={} stride={} pad={}{}{}", kind, tensor(s.x), tensor(s.w), tensor(s.y), s.stride,
-                       s.pad, s.bias ? " bias" : "", activation(s.activation));
+    return fmt::format("conv_{} x={} w={} y={} stride={} pad={}{}{}{}", kind, tensor(s.x), tensor(s.w), tensor(s.y), s.stride,
+                       s.pad, s.bias ? " bias" : "", activation(s.activation), activation(s.slope_of, "slope_of_"));
   }
   std::string operator()(const Matmul& s) const {
     return fmt::format("matmul a={} b={} c={}{}{}{}{}", tensor(s.a), tensor(s.b), tensor(s.c),

@@ -74,6 +74,7 @@ class Backend {
   virtual Layout picture_layout(const Shape& nhwc, DType type) const = 0;
   virtual Layout filter_layout(const Shape& krsc, DType type) const = 0;
   virtual bool supports(DType compute) const = 0;  // is bf16 arithmetic native here?
+  virtual bool ends_with_slopes() const { return false; }  // does Convolution::slope_of save a pass over memory?
 
   virtual void* allocate(std::size_t bytes) = 0;  // 64-byte aligned; RuntimeError when there is not enough
   virtual void release(void* memory) noexcept = 0;

@@ -23,6 +23,7 @@ Operands operands(const Convolution& spec) {
   }
   const TensorDesc& output = result.outputs[0];
   if (spec.bias && output.shape.rank() == 4) result.inputs.push_back(f32_plain({output.shape[3]}));
+  if (spec.slope_of.kind != Activation::Kind::none) result.inputs.push_back(output);
   return result;
 }
 

@@ -62,6 +62,11 @@ void check_one(const KernelSpec& all, const Convolution& spec) {
     require(all, !spec.bias && spec.activation.kind == Activation::Kind::none, "wgrad has neither bias nor activation");
   }
   check_activation(all, spec.activation);
+  check_activation(all, spec.slope_of);
+  require(all,
+          spec.slope_of.kind == Activation::Kind::none ||
+              (spec.kind != ConvolutionKind::wgrad && !spec.bias && spec.activation.kind == Activation::Kind::none),
+          "the slope of an activation belongs to fprop and dgrad without bias and activation");
 }
 
 void check_one(const KernelSpec& all, const Matmul& spec) {

@@ -63,7 +63,8 @@ std::string text(const Pointwise& chain) {
 
 struct Attributes {
   std::string operator()(const Convolution& s) const {
-    return fmt::format(" stride {} pad {}{}", s.stride, s.pad, text(s.activation));
+    const std::string slope = s.slope_of.kind == Activation::Kind::none ? "" : " slope of" + text(s.slope_of);
+    return fmt::format(" stride {} pad {}{}{}", s.stride, s.pad, text(s.activation), slope);
   }
   std::string operator()(const Matmul& s) const {
     return fmt::format("{}{}{}", s.transpose_a ? " a'" : "", s.transpose_b ? " b'" : "", text(s.activation));

@@ -72,10 +72,25 @@ Case convolution_case(Draw& draw, const Geometry& g, ConvolutionKind kind, DType
     spec.activation =
         exact ? draw.pick<Activation>({{}, {}, {Activation::Kind::leaky_relu, 0}, {Activation::Kind::leaky_relu, 0.25f}})
               : draw_activation(draw);
+    if (draw.chance(0.2)) {
+      spec.bias = false, spec.activation = {};
+      // Exact: slopes of 1 and 0.25, and tanh's where it is 0 or 1.
+      spec.slope_of = exact ? draw.pick<Activation>({{Activation::Kind::leaky_relu, 0.25f}, {Activation::Kind::tanh, 0}})
+                            : draw.pick<Activation>({{Activation::Kind::leaky_relu, 0.2f},
+                                                     {Activation::Kind::leaky_relu, 0},
+                                                     {Activation::Kind::tanh, 0},
+                                                     {Activation::Kind::sigmoid, 0}});
+    }
   }
   Case result;
   result.spec = spec;
   set_fills(result, exact, kind == ConvolutionKind::dgrad ? g.k * g.r * g.s : g.c * g.r * g.s);
+  if (spec.slope_of.kind != Activation::Kind::none) {
+    result.fills.back() = spec.slope_of.kind == Activation::Kind::leaky_relu ? normal()
+                          : spec.slope_of.kind == Activation::Kind::tanh     ? uniform(-1, 1)
+                                                                             : uniform(0, 1);
+    if (exact) result.fills.back() = listed({-1, 0, 1, 0, 1, -1, 1});
+  }
   return result;
 }
 

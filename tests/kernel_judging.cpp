@@ -102,7 +102,7 @@ void judge_adjoints(Backend& backend, const std::vector<Case>& convolutions) {
     auto spec = std::get<Convolution>(given.spec);
     if (spec.kind != ConvolutionKind::fprop) continue;  // each case runs all three
     spec.x.type = spec.w.type = spec.y.type = DType::f32;
-    spec.bias = false, spec.activation = {};
+    spec.bias = false, spec.activation = {}, spec.slope_of = {};
     if (!backend.name().starts_with("cpu")) spec = std::get<Convolution>(with_plain_layouts(spec));
     Case test = given;
     const auto run = [&](ConvolutionKind kind, const std::vector<double>& a, const std::vector<double>& b) {

@@ -33,7 +33,7 @@ void expect_near(const std::vector<double>& result, const std::vector<double>& e
 
 // Five pixels of two channels in the middle row of three, under the last row of a 3x3 filter, at stride 2 and pad 1.
 TEST(Reference, ConvolutionByHand) {
-  const Convolution spec{ConvolutionKind::fprop, f32({1, 3, 5, 2}), f32({1, 3, 3, 2}), f32({1, 2, 3, 1}), 2, 1, true, {}};
+  const Convolution spec{ConvolutionKind::fprop, f32({1, 3, 5, 2}), f32({1, 3, 3, 2}), f32({1, 2, 3, 1}), 2, 1, true, {}, {}};
   std::vector<double> x(30, 0), w(18, 0);
   for (int i = 0; i < 10; ++i) x[static_cast<std::size_t>(10 + i)] = 1 + i;
   const double taps[] = {1, 10, 2, 20, 3, 30};

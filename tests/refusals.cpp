@@ -19,7 +19,7 @@ Spec with(Spec spec, Change change) {
 }
 
 Convolution convolution(ConvolutionKind kind) {
-  return {kind, f32({2, 8, 8, 16}), f32({8, 4, 4, 16}), f32({2, 4, 4, 8}), 2, 1, false, {}};
+  return {kind, f32({2, 8, 8, 16}), f32({8, 4, 4, 16}), f32({2, 4, 4, 8}), 2, 1, false, {}, {}};
 }
 
 void add_convolutions(std::vector<Refusal>& all) {
@@ -28,6 +28,10 @@ void add_convolutions(std::vector<Refusal>& all) {
     const auto add = [&](const char* rule, auto change) { all.push_back({rule, with(convolution(kind), change)}); };
     add("pictures have rank 4", [](Convolution& s) { s.x.shape = {2, 8, 16}; });
     add("filters have rank 4", [](Convolution& s) { s.w.shape = {8, 16}; });
+    add("slopes come without bias", [](Convolution& s) {
+      s.slope_of = {Activation::Kind::tanh, 0};
+      s.bias = true;
+    });
     add("batches agree", [](Convolution& s) { s.y.shape[0] = 3; });
     add("C agrees", [](Convolution& s) { s.w.shape[3] = 8; });
     add("K agrees", [](Convolution& s) { s.w.shape[0] = 16; });

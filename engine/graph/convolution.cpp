@@ -77,7 +77,7 @@ class Convolution : public Operator {
   }
 
   Kernel kernel(std::span<const TensorDesc> inputs, std::span<const TensorDesc> outputs) const override {
-    kernels::Convolution spec{kind_, {}, {}, {}, stride_, pad_, false, {}};
+    kernels::Convolution spec{kind_, {}, {}, {}, stride_, pad_, false, {}, {}};
     switch (kind_) {
       case ConvolutionKind::fprop:
         spec.x = inputs[0], spec.w = inputs[1], spec.y = outputs[0];

@@ -87,7 +87,7 @@ class Fuser {
       }
   }
 
-  void run() {
+  void run(bool slopes) {
     for (int i = 0; i < count(); ++i)
       if (chain_of(i)) inline_free_operands(i);
     for (int i = 0; i < count(); ++i) end_with_activation(i);
@@ -96,6 +96,8 @@ class Fuser {
         while (merge_one_operand(i)) {
         }
       }
+    if (slopes)
+      for (int i = 0; i < count(); ++i) end_with_slope(i);
     for (int i = count() - 1; i >= 0; --i) drop_unread(i);
     std::vector<Step> kept;
     for (int i = 0; i < count(); ++i)
@@ -253,19 +255,64 @@ class Fuser {
       } else {
         return;
       }
-      // The convolution moves to its reader's place.
-      Step moved = std::move(step(current));
-      for (int operand : moved.inputs) forget(operand, current);
-      if (bias_value >= 0) moved.inputs.push_back(bias_value);
-      for (int operand : step(reader).inputs) forget(operand, reader);
-      moved.outputs = step(reader).outputs;
-      moved.label += " + " + std::string(name_of(instruction.op));
-      dead_[index(current)] = true;
-      step(reader) = std::move(moved);
-      for (int operand : step(reader).inputs) remember(operand, reader);
-      producer_[index(step(reader).outputs[0])] = reader;
+      take_place_of(current, reader, bias_value, name_of(instruction.op));
       current = reader;
     }
+  }
+
+  // A convolution moves to the place of its only reader, whose result it makes now, with another operand or none (-1).
+  void take_place_of(int convolution, int reader, int operand, const std::string& name) {
+    Step moved = std::move(step(convolution));
+    for (int value : moved.inputs) forget(value, convolution);
+    if (operand >= 0) moved.inputs.push_back(operand);
+    for (int value : step(reader).inputs) forget(value, reader);
+    moved.outputs = step(reader).outputs;
+    moved.label += " + " + name;
+    dead_[index(convolution)] = true;
+    step(reader) = std::move(moved);
+    for (int value : step(reader).inputs) remember(value, reader);
+    producer_[index(step(reader).outputs[0])] = reader;
+  }
+
+  // The activation by whose slope, told by its output in register `activated`, a chain of two operands multiplies the other.
+  static std::optional<Activation> slope_in(const Pointwise& chain, int activated) {
+    const auto& body = chain.instructions;
+    const auto is_product = [](const PointwiseInstruction& i, int a, int b) {
+      return i.op == PointwiseOp::multiply && ((i.a == a && i.b == b) || (i.a == b && i.b == a));
+    };
+    const auto is_complement = [](const PointwiseInstruction& i, int of) {  // 1 - it
+      return i.op == PointwiseOp::affine && i.a == of && i.alpha == -1 && i.beta == 1;
+    };
+    if (body.empty() || !is_product(body.back(), 1 - activated, static_cast<int>(body.size()))) return std::nullopt;
+    if (body.size() == 2 && body[0].op == PointwiseOp::leaky_step && body[0].a == activated)
+      return Activation{Activation::Kind::leaky_relu, body[0].alpha};
+    if (body.size() != 3) return std::nullopt;
+    if (is_product(body[0], activated, activated) && is_complement(body[1], 2)) return Activation{Activation::Kind::tanh, 0};
+    if (is_complement(body[0], activated) && is_product(body[1], activated, 2)) return Activation{Activation::Kind::sigmoid, 0};
+    return std::nullopt;
+  }
+
+  // A convolution whose only reader goes back through an activation ends with its slope.
+  void end_with_slope(int i) {
+    if (dead_[index(i)]) return;
+    auto* convolution = std::get_if<kernels::Convolution>(&step(i).spec);
+    if (!convolution || convolution->kind == kernels::ConvolutionKind::wgrad || convolution->bias ||
+        convolution->activation.kind != Activation::Kind::none)
+      return;
+    const int value = step(i).outputs[0];
+    if (pinned_[index(value)] || viewed_[index(value)] || consumers_[index(value)].size() != 1) return;
+    const int reader = consumers_[index(value)][0];
+    const auto* chain = std::get_if<Pointwise>(&step(reader).spec);
+    if (!chain || chain->inputs.size() != 2 || chain->outputs.size() != 1 ||
+        chain->results[0] != 1 + static_cast<int>(chain->instructions.size()))
+      return;
+    const TensorDesc& desc = plan_.values[index(value)].desc;
+    if (chain->inputs[0] != desc || chain->inputs[1] != desc || chain->outputs[0] != desc) return;
+    const int activated = step(reader).inputs[0] == value ? 1 : 0;
+    const std::optional<Activation> activation = slope_in(*chain, activated);
+    if (!activation) return;
+    convolution->slope_of = *activation;
+    take_place_of(i, reader, step(reader).inputs[index(activated)], "slope");
   }
 
   bool* convolution_bias(int i) {
@@ -314,6 +361,6 @@ class Fuser {
 
 }  // namespace
 
-void fuse(Plan& plan) { Fuser(plan).run(); }
+void fuse(Plan& plan, const kernels::Backend& backend) { Fuser(plan).run(backend.ends_with_slopes()); }
 
 }  // namespace gannet::plan

@@ -67,6 +67,8 @@ class Layouter {
           if (first >= 0) join(first, value);
           first = value;
         }
+    } else if (const auto* convolution = std::get_if<Convolution>(&step.spec)) {
+      if (convolution->slope_of.kind != Activation::Kind::none) join(step.outputs[0], step.inputs[2]);
     } else if (std::holds_alternative<BatchNorm>(step.spec)) {
       join(step.inputs[0], step.outputs[0]);
       if (step.inputs.size() > 5) join(step.inputs[0], step.inputs[5]);
@@ -159,7 +161,10 @@ class Layouter {
       return layout_of(step.inputs[is_output ? 2 * position : position / 2 * 2]);
     if (const auto* concatenate = std::get_if<Concatenate>(&step.spec))
       return concatenate->output.shape.rank() == 4 && concatenate->axis == 0 ? layout_of(step.outputs[0]) : Layout::plain;
-    if (std::holds_alternative<Convolution>(step.spec) && shape.rank() == 4) return std::nullopt;
+    if (const auto* convolution = std::get_if<Convolution>(&step.spec); convolution && shape.rank() == 4) {
+      const bool activated = !is_output && position == 2 && convolution->slope_of.kind != Activation::Kind::none;
+      return activated ? std::optional(layout_of(step.outputs[0])) : std::nullopt;
+    }
     if (std::holds_alternative<Copy>(step.spec)) return std::nullopt;
     return Layout::plain;
   }

@@ -53,8 +53,9 @@ struct Plan {
 // Steps for the nodes that outputs and variables need; everything plain.
 Plan lower(const Graph& graph);
 
-// Pointwise chains into single passes, chains into the sums that end them, bias and activation into convolutions.
-void fuse(Plan& plan);
+// Pointwise chains into single passes, chains into the sums that end them, bias and activation into convolutions, and for
+// backends that gain by it the slopes of activations.
+void fuse(Plan& plan, const kernels::Backend& backend);
 
 // Chooses how each value lies in memory and inserts the copies that remain. Variables in the state keep their layout.
 void assign_layouts(Plan& plan, const kernels::Backend& backend, const State& state);

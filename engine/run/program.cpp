@@ -130,7 +130,7 @@ Program::Program(const Graph& graph, State& state, const PlanOptions& options)
   kernels::Backend& backend = self.backend;
   plan::Plan& plan = self.plan;
   plan = plan::lower(graph);
-  if (options.fuse) plan::fuse(plan);
+  if (options.fuse) plan::fuse(plan, backend);
   if (options.layouts) plan::assign_layouts(plan, backend, state);
   if (options.fuse) {
     plan::gather_copies(plan);

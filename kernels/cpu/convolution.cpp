@@ -6,6 +6,7 @@
 #include "kernels/cpu/factories.h"
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/widened.h"
+#include "kernels/slope_of.h"
 
 namespace gannet::kernels::cpu {
 namespace {
@@ -259,6 +260,11 @@ void build_direct(PrimitiveSequence& sequence, const Convolution& spec, const Di
 }  // namespace
 
 std::unique_ptr<Kernel> make_convolution(const Convolution& spec) {
+  if (spec.slope_of.kind != Activation::Kind::none) {
+    Convolution straight = spec;
+    straight.slope_of = {};
+    return then_slope(make_convolution(straight), make_pointwise(slope_chain(spec)));
+  }
   try {
     if (is_product(spec)) {
       if (has_bf16(spec) && !native_bf16()) return make_widened(spec);

@@ -9,6 +9,7 @@
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/factories.h"
 #include "kernels/operands.h"
+#include "kernels/slope_of.h"
 
 namespace gannet::kernels::cuda {
 namespace {
@@ -31,7 +32,12 @@ std::string unsupported(int device) {
 
 struct Maker {
   const Device& device;
-  std::unique_ptr<Kernel> operator()(const Convolution& spec) const { return make_convolution(spec, device); }
+  std::unique_ptr<Kernel> operator()(const Convolution& spec) const {
+    if (spec.slope_of.kind == Activation::Kind::none) return make_convolution(spec, device);
+    Convolution straight = spec;
+    straight.slope_of = {};
+    return then_slope(make_convolution(straight, device), make_pointwise(slope_chain(spec), device));
+  }
   std::unique_ptr<Kernel> operator()(const Matmul& spec) const { return make_matmul(spec, device); }
   std::unique_ptr<Kernel> operator()(const Pointwise& spec) const { return make_pointwise(spec, device); }
   std::unique_ptr<Kernel> operator()(const Reduction& spec) const { return make_reduction(spec, device); }
@@ -177,6 +183,8 @@ class CudaBackend final : public Backend {
   Layout picture_layout(const Shape&, DType) const override { return Layout::plain; }
   Layout filter_layout(const Shape&, DType) const override { return Layout::plain; }
   bool supports(DType compute) const override { return compute == DType::f32 || compute == DType::bf16; }
+
+  bool ends_with_slopes() const override { return true; }
 
   void* allocate(std::size_t bytes) override {
     void* memory = nullptr;

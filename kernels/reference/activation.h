@@ -37,4 +37,19 @@ inline double slope_at(const Activation& activation, double x) {
   return 1;
 }
 
+// The same by y = activate(x).
+inline double slope_by_output(const Activation& activation, double y) {
+  switch (activation.kind) {
+    case Activation::Kind::none:
+      return 1;
+    case Activation::Kind::leaky_relu:
+      return y > 0 ? 1 : activation.slope;
+    case Activation::Kind::tanh:
+      return 1 - y * y;
+    case Activation::Kind::sigmoid:
+      return y * (1 - y);
+  }
+  return 1;
+}
+
 }  // namespace gannet::kernels::reference

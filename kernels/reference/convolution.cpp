@@ -34,6 +34,9 @@ class ConvolutionKernel final : public Kernel {
     for (std::int64_t i = 0; i < output.elements(); ++i) {
       result[i] = activate(spec_.activation, result[i] + (bias ? bias[i % output.shape[3]] : 0));
     }
+    if (spec_.slope_of.kind == Activation::Kind::none) return;
+    const auto* activated = static_cast<const double*>(arguments.inputs[2]);
+    for (std::int64_t i = 0; i < output.elements(); ++i) result[i] *= slope_by_output(spec_.slope_of, activated[i]);
   }
 
  private:
