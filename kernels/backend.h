@@ -73,7 +73,7 @@ class Backend {
   // The layouts that convolutions of these operands run best in; plain where channels do not divide.
   virtual Layout picture_layout(const Shape& nhwc, DType type) const = 0;
   virtual Layout filter_layout(const Shape& krsc, DType type) const = 0;
-  virtual bool supports(DType compute) const = 0;  // is bf16 arithmetic native here?
+  virtual bool supports(DType compute) const = 0;          // is bf16 arithmetic native here?
   virtual bool ends_with_slopes() const { return false; }  // does Convolution::slope_of save a pass over memory?
 
   virtual void* allocate(std::size_t bytes) = 0;  // 64-byte aligned; RuntimeError when there is not enough
@@ -90,6 +90,22 @@ class Backend {
   // Takes down the kernels that `kernels` runs. inputs, results: where they read and leave what the host writes and reads.
   // The default, for host memory, calls `kernels` at every launch.
   virtual std::unique_ptr<Run> record(std::function<void()> kernels, Block inputs, Block results);
+
+  // A named range of the host's work that profilers show, with the kernels that it starts. Ranges nest. Neither allocates.
+  virtual void begin_range(const std::string& /*name*/) {}
+  virtual void end_range() {}
+};
+
+// A range for as long as it lives.
+class Range {
+ public:
+  Range(Backend& backend, const std::string& name) : backend_(backend) { backend_.begin_range(name); }
+  ~Range() { backend_.end_range(); }
+  Range(const Range&) = delete;
+  Range& operator=(const Range&) = delete;
+
+ private:
+  Backend& backend_;
 };
 
 // threads: 0 is all that the process may use. The process-wide OpenMP pool is what runs them.

@@ -84,6 +84,7 @@ Plan lower(const Graph& graph) {
     }
     Step step;
     step.label = node.label();
+    step.player = node.scope.substr(0, node.scope.find('.'));
     std::vector<TensorDesc> inputs, outputs;
     for (const gannet::Value& input : node.inputs) {
       step.inputs.push_back(number.at({input.node->id, input.output}));

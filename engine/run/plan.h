@@ -29,6 +29,7 @@ struct Step {
   kernels::KernelSpec spec;
   std::vector<int> inputs, outputs;  // values, in the order of the spec
   std::string label;
+  std::string player = {};  // "discriminator": the first word of its operator's scope; empty where there is none
   std::size_t workspace_bytes = 0, workspace_offset = 0;
 };
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <optional>
 
 #include "engine/run/host_tensor.h"
 #include "engine/run/plan.h"
@@ -86,7 +87,22 @@ struct Program::Implementation {
 
   void run(std::size_t i, std::size_t launch) const {
     const Instruction& instruction = instructions[i];
+    const kernels::Range range(backend, plan.steps[i].label);
     instruction.kernel->run({instruction.inputs[launch].data(), instruction.outputs.data(), instruction.workspace});
+  }
+
+  // Each turn of a player is a range; operators of none are in that of the one before.
+  void run_all(std::size_t launch) const {
+    std::optional<kernels::Range> range;
+    std::string_view present;
+    for (std::size_t i = 0; i < instructions.size(); ++i) {
+      const std::string& player = plan.steps[i].player;
+      if (!player.empty() && player != present) {
+        range.emplace(backend, player);
+        present = player;
+      }
+      run(i, launch);
+    }
   }
 
   // The host's side of an input of the next run.
@@ -207,11 +223,9 @@ Program::Program(const Graph& graph, State& state, const PlanOptions& options)
     });
   }
   for (std::size_t launch = 0; launch < ahead; ++launch)
-    self.launches[launch].run = backend.record(
-        [&self, launch] {
-          for (std::size_t i = 0; i < self.instructions.size(); ++i) self.run(i, launch);
-        },
-        {self.launches[launch].inputs->data(), plan.input_bytes}, {self.results->data(), plan.result_bytes});
+    self.launches[launch].run =
+        backend.record([&self, launch] { self.run_all(launch); }, {self.launches[launch].inputs->data(), plan.input_bytes},
+                       {self.results->data(), plan.result_bytes});
   if (self.guard)
     for (Launch& launch : self.launches) std::memset(launch.run->inputs(), std::to_integer<int>(sentinel), plan.input_bytes);
 }

@@ -56,7 +56,10 @@ void Step::start(std::int64_t step, const Feed& feed) {
       }
       feed(part.program, run);
       if (part.started >= 0 && !runs_ahead()) take_figures(part, 0);
-      part.program.run();
+      {
+        const kernels::Range range(state_.backend(), part.name);
+        part.program.run();
+      }
       // What is not finite in an earlier repeat is still seen after the last: nothing is updated from there on.
       if (part.started >= 0) take_figures(part, 1);
     }

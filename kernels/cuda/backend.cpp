@@ -4,31 +4,17 @@
 
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "kernels/check.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/factories.h"
+#include "kernels/cuda/ranges.h"
 #include "kernels/operands.h"
 #include "kernels/slope_of.h"
 
 namespace gannet::kernels::cuda {
 namespace {
-
-constexpr int oldest_architecture = 80;
-
-std::string version_text(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }
-
-// Why this device can not be used; empty when it can.
-std::string unsupported(int device) {
-  int major = 0, minor = 0;
-  if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess ||
-      cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) != cudaSuccess) {
-    cudaGetLastError();
-    return fmt::format("CUDA device {} does not answer", device);
-  }
-  if (major * 10 + minor >= oldest_architecture) return "";
-  return fmt::format("CUDA device {} has compute capability {}.{}; 8.0 (Ampere) or later is needed", device, major, minor);
-}
 
 struct Maker {
   const Device& device;
@@ -93,20 +79,24 @@ class PinnedMemory {
   void* data_ = nullptr;
 };
 
-// One CUDA Graph; the copy of the results is its last node. The inputs are copied on a stream of their own, so that they
-// come in while an earlier launch still works.
-class GraphRun final : public Run {
+// Kernels and the copy of the results after them: one CUDA Graph, or one by one. The inputs are copied on a stream of their
+// own, so that they come in while an earlier launch still works.
+class CudaRun final : public Run {
  public:
-  GraphRun(const std::function<void()>& kernels, Block inputs, Block results, cudaStream_t compute, cudaStream_t copies)
-      : inputs_(inputs),
+  CudaRun(std::function<void()> kernels, Block inputs, Block results, cudaStream_t compute, cudaStream_t copies, bool graph)
+      : kernels_(std::move(kernels)),
+        inputs_(inputs),
+        results_(results),
         compute_(compute),
         copies_(copies),
         host_inputs_(inputs.bytes),
         host_results_(results.bytes),
-        graph_(capture(kernels, results, compute, host_results_.data())) {}
-  ~GraphRun() override { cudaGraphExecDestroy(graph_); }
-  GraphRun(const GraphRun&) = delete;
-  GraphRun& operator=(const GraphRun&) = delete;
+        graph_(graph ? capture() : nullptr) {}
+  ~CudaRun() override {
+    if (graph_ != nullptr) cudaGraphExecDestroy(graph_);
+  }
+  CudaRun(const CudaRun&) = delete;
+  CudaRun& operator=(const CudaRun&) = delete;
 
   void* inputs() override { return host_inputs_.data(); }
   void launch() override {
@@ -116,25 +106,33 @@ class GraphRun final : public Run {
       GANNET_CUDA(cudaEventRecord(copied_, copies_));
       GANNET_CUDA(cudaStreamWaitEvent(compute_, copied_));
     }
-    GANNET_CUDA(cudaGraphLaunch(graph_, compute_));
+    if (graph_ != nullptr)
+      GANNET_CUDA(cudaGraphLaunch(graph_, compute_));
+    else
+      start();
     GANNET_CUDA(cudaEventRecord(over_, compute_));
   }
   void wait() override { GANNET_CUDA(cudaEventSynchronize(over_)); }
   const void* results() override { return host_results_.data(); }
 
  private:
-  static cudaGraphExec_t capture(const std::function<void()>& kernels, Block results, cudaStream_t stream, void* to) {
-    GANNET_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+  void start() {
+    kernels_();
+    if (results_.bytes == 0) return;
+    GANNET_CUDA(cudaMemcpyAsync(host_results_.data(), results_.data, results_.bytes, cudaMemcpyDeviceToHost, compute_));
+  }
+
+  cudaGraphExec_t capture() {
+    GANNET_CUDA(cudaStreamBeginCapture(compute_, cudaStreamCaptureModeThreadLocal));
     cudaGraph_t graph = nullptr;
     try {
-      kernels();
-      if (results.bytes > 0) GANNET_CUDA(cudaMemcpyAsync(to, results.data, results.bytes, cudaMemcpyDeviceToHost, stream));
+      start();
     } catch (...) {
-      cudaStreamEndCapture(stream, &graph);
+      cudaStreamEndCapture(compute_, &graph);
       if (graph != nullptr) cudaGraphDestroy(graph);
       throw;
     }
-    GANNET_CUDA(cudaStreamEndCapture(stream, &graph));
+    GANNET_CUDA(cudaStreamEndCapture(compute_, &graph));
     cudaGraphExec_t executable = nullptr;
     const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
     cudaGraphDestroy(graph);
@@ -142,7 +140,8 @@ class GraphRun final : public Run {
     return executable;
   }
 
-  Block inputs_;
+  std::function<void()> kernels_;
+  Block inputs_, results_;
   cudaStream_t compute_, copies_;
   PinnedMemory host_inputs_, host_results_;
   Event copied_, over_;
@@ -151,7 +150,7 @@ class GraphRun final : public Run {
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(const CudaOptions& options) {
+  explicit CudaBackend(const CudaOptions& options) : kernel_by_kernel_(options.kernel_by_kernel) {
     device_.index = options.device;
     device_.tf32 = options.tf32;
     GANNET_CUDA(cudaSetDevice(device_.index));
@@ -215,12 +214,17 @@ class CudaBackend final : public Backend {
   bool host_memory() const override { return false; }
   int launches_ahead() const override { return 2; }
   std::unique_ptr<Run> record(std::function<void()> kernels, Block inputs, Block results) override {
-    return std::make_unique<GraphRun>(kernels, inputs, results, device_.stream, copies_);
+    return std::make_unique<CudaRun>(std::move(kernels), inputs, results, device_.stream, copies_, !kernel_by_kernel_);
   }
+
+  void begin_range(const std::string& name) override { ranges_.begin(name); }
+  void end_range() override { ranges_.end(); }
 
  private:
   Device device_;
   cudaStream_t copies_ = nullptr;  // of inputs, beside the kernels
+  bool kernel_by_kernel_;
+  Ranges ranges_;
   std::string name_;
 };
 
@@ -228,27 +232,6 @@ class CudaBackend final : public Backend {
 }  // namespace gannet::kernels::cuda
 
 namespace gannet::kernels {
-
-std::string cuda_unavailable() {
-  int driver = 0, runtime = 0, devices = 0;
-  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) return "no CUDA driver is installed";
-  if (cudaRuntimeGetVersion(&runtime) != cudaSuccess) return "the CUDA runtime library does not work";
-  const cudaError_t status = cudaGetDeviceCount(&devices);
-  cudaGetLastError();
-  if (status == cudaErrorInsufficientDriver) {
-    return fmt::format("the CUDA driver is too old: it is of CUDA {} and this program needs {}", cuda::version_text(driver),
-                       cuda::version_text(runtime));
-  }
-  if (status == cudaErrorNoDevice || (status == cudaSuccess && devices == 0)) return "the CUDA driver finds no device";
-  if (status != cudaSuccess) return fmt::format("the CUDA driver does not work: {}", cudaGetErrorString(status));
-  std::string reason;
-  for (int device = 0; device < devices; ++device) {
-    std::string of_device = cuda::unsupported(device);
-    if (of_device.empty()) return "";
-    if (reason.empty()) reason = std::move(of_device);
-  }
-  return reason;
-}
 
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
   std::string reason = cuda_unavailable();

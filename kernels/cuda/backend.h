@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "kernels/backend.h"
 
@@ -14,10 +15,26 @@ struct CudaOptions {
   // Kernels are chosen as for a device of so many; 0: of those that it has. With few, tests see the largest tiles on small
   // problems.
   int multiprocessors = 0;
+  // Programs start their kernels one by one, each in the range of its operator, instead of as one graph: for profilers.
+  bool kernel_by_kernel = false;
 };
 
 // Why device work is impossible here, in one sentence ("no CUDA driver is installed"); empty when it is possible.
 std::string cuda_unavailable();
+
+// What is installed. Versions are of CUDA ("13.0"), empty where there is nothing.
+struct CudaMachine {
+  struct Device {
+    std::string name;
+    int major = 0, minor = 0;  // compute capability
+    int multiprocessors = 0;
+    std::size_t bytes = 0;    // of memory
+    std::string unsupported;  // why it can not be used; empty when it can
+  };
+  std::string driver, runtime;
+  std::vector<Device> devices;
+};
+CudaMachine cuda_machine();
 
 // RuntimeError with that sentence where it is not.
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options = {});

@@ -15,6 +15,9 @@ void check(cudaError_t status, const char* call, const char* file, int line);
 // Throws InputError. For CUDA sources: their compiler does not accept the formatting of kernels/check.h.
 [[noreturn]] void refuse(const std::string& message);
 
+// Why this device can not be used; empty when it can.
+std::string unsupported(int device);
+
 // The device that a backend works on. Kernels launch on `stream` and on nothing else.
 struct Device {
   int index = 0;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <random>
 
 #include "engine/data/file.h"
@@ -51,6 +52,26 @@ void fill_inputs(Step& step) {
   }
 }
 
+// Seconds from the end of a step to that of the next. As in training, the next one is started before the last is over where
+// that is possible.
+std::vector<double> seconds_of_steps(Step& step, std::int64_t first, std::int64_t count, const Feed& feed) {
+  std::vector<double> seconds;
+  Clock::time_point begin = Clock::now();
+  if (step.runs_ahead()) step.start(first, feed);
+  for (std::int64_t next = first + 1; next <= first + count; ++next) {
+    if (!step.runs_ahead())
+      step.run(next - 1, feed);
+    else if (next < first + count)
+      step.start(next, feed);
+    else
+      step.finish();
+    const Clock::time_point end = Clock::now();
+    seconds.push_back(std::chrono::duration<double>(end - begin).count());
+    begin = end;
+  }
+  return seconds;
+}
+
 int run_step(const Options& options) {
   const Clock::time_point start = Clock::now();
   const Resolved resolved = resolve(load_configuration(options.configuration), options.settings);
@@ -66,14 +87,12 @@ int run_step(const Options& options) {
     std::fflush(stdout);
   }
   for (std::int64_t i = 1; i < options.warmup; ++i) step.run(made++, feed);
+  std::optional<kernels::Range> range(std::in_place, *backend, "timed");  // for profilers, which can wait for it
+  const std::vector<double> seconds = seconds_of_steps(step, made, options.steps, feed);
+  range.reset();
   const auto batch = static_cast<double>(resolved.config.integer("train.batch"));
-  std::vector<double> seconds, rates;
-  for (std::int64_t i = 0; i < options.steps; ++i) {
-    const Clock::time_point begin = Clock::now();
-    step.run(made++, feed);
-    seconds.push_back(seconds_since(begin));
-    rates.push_back(batch / seconds.back());
-  }
+  std::vector<double> rates;
+  for (double of_step : seconds) rates.push_back(batch / of_step);
   double flops = 0;
   for (const Step::Part& part : step.parts()) flops += part.program.report().flops * part.repeats;
   const double middle = median(seconds);
@@ -107,7 +126,9 @@ int run_operators(const Options& options) {
   nlohmann::json report = nlohmann::json::array();
   if (!options.json) fmt::print("{} on {}, median of {}\n", resolved.family->name, backend->name(), options.repeats);
   for (Step::Part& part : step.parts()) {
+    std::optional<kernels::Range> range(std::in_place, *backend, part.name);
     std::vector<Program::KernelTime> times = part.program.profile(options.repeats);
+    range.reset();
     double total = 0;
     for (const auto& time : times) total += time.seconds;
     std::stable_sort(times.begin(), times.end(), [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
@@ -153,6 +174,9 @@ void add_bench(CLI::App& app, Chosen& chosen) {
   add_common(*step, *options);
   whole_number(step->add_option("--warmup", options->warmup, "Steps before the timed ones"), 1, 1000000)->capture_default_str();
   whole_number(step->add_option("--steps", options->steps, "Timed steps"), 1, 1000000)->capture_default_str();
+  step->add_flag(
+      "--kernel-by-kernel", options->device.kernel_by_kernel,
+      "Start kernels one by one instead of a step as one CUDA Graph, so that profilers show the ranges of operators");
   step->callback([options, &chosen] { chosen = [options] { return run_step(*options); }; });
   CLI::App* operators = command->add_subcommand("operators", "Time every kernel of a step");
   add_common(*operators, *options);

@@ -54,8 +54,9 @@ std::unique_ptr<kernels::Backend> DeviceOptions::make_backend(std::int64_t confi
   if (device == "cuda") {
     const std::string reason = kernels::cuda_unavailable();
     GANNET_CHECK(reason.empty(), "--device cuda: {}; --device cpu trains here", reason);
-    return kernels::make_cuda_backend({.tf32 = tf32});
+    return kernels::make_cuda_backend({.tf32 = tf32, .kernel_by_kernel = kernel_by_kernel});
   }
+  GANNET_CHECK(!kernel_by_kernel, "--kernel-by-kernel is for --device cuda: the CPU has no graphs");
   return kernels::make_cpu_backend(threads > 0 ? threads : static_cast<int>(configured_threads));
 }
 

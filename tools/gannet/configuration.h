@@ -30,6 +30,7 @@ struct DeviceOptions {
   std::string device = "cpu";
   int gpus = 1;
   int threads = 0;
+  bool kernel_by_kernel = false;  // see kernels::CudaOptions
 
   // threads_help: which key of a configuration --threads sets.
   void add_to(CLI::App& command, const std::string& threads_help = "");
