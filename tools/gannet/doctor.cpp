@@ -50,6 +50,26 @@ std::string disk() {
   return format_bytes(static_cast<double>(info.f_bavail) * static_cast<double>(info.f_frsize)) + " free here";
 }
 
+// Every device, or why there is none.
+void print_gpus() {
+  const kernels::CudaMachine machine = kernels::cuda_machine();
+  if (!machine.runtime.empty()) {
+    std::string of_kernel;
+    std::getline(std::ifstream("/sys/module/nvidia/version"), of_kernel);
+    fmt::print("CUDA          runtime {}, {}\n", machine.runtime,
+               machine.driver.empty()
+                   ? "no driver"
+                   : fmt::format("driver {}{}", machine.driver, of_kernel.empty() ? "" : fmt::format(" ({})", of_kernel)));
+  }
+  for (std::size_t i = 0; i < machine.devices.size(); ++i) {
+    const kernels::CudaMachine::Device& device = machine.devices[i];
+    fmt::print("{:<14}{}, compute capability {}.{}, {} multiprocessors, {}{}\n", fmt::format("GPU {}", i), device.name,
+               device.major, device.minor, device.multiprocessors, format_bytes(static_cast<double>(device.bytes)),
+               device.unsupported.empty() ? "" : "; can not be used: " + device.unsupported);
+  }
+  if (const std::string reason = kernels::cuda_unavailable(); !reason.empty()) fmt::print("GPU           none: {}\n", reason);
+}
+
 int run(const DeviceOptions& device) {
   const auto backend = device.make_backend();
   const dnnl_version_t* const onednn = dnnl_version();
@@ -65,8 +85,7 @@ int run(const DeviceOptions& device) {
   fmt::print("oneDNN        {}.{}.{}\n", onednn->major, onednn->minor, onednn->patch);
   fmt::print("libraries     zlib {}, libpng {}, fmt {}.{}.{}, CLI11 {}\n", zlibVersion(), png_get_libpng_ver(nullptr),
              FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100, CLI11_VERSION);
-  const std::string no_gpu = kernels::cuda_unavailable();
-  fmt::print("GPU           {}\n", no_gpu.empty() ? kernels::make_cuda_backend()->name() : "none: " + no_gpu);
+  print_gpus();
   return 0;
 }
 
