@@ -13,6 +13,7 @@
 #include <tuple>
 
 #include "error.h"
+#include "isa/access.h"
 #include "isa/code.h"
 #include "machine/occupancy.h"
 #include "machine/options.h"
@@ -41,7 +42,9 @@ enum class Class : std::uint8_t {
   load_constant,
   load_generic,
   store_generic,
-  atomic,
+  global_atom,
+  global_red,
+  shared_atom,
   copy_async,
   barrier,
   control,
@@ -50,11 +53,11 @@ enum class Class : std::uint8_t {
   count
 };
 
-constexpr const char* kClassNames[] = {"integer",      "fp32",          "fp64",       "fp16",        "conversion",
-                                       "logic",        "move",          "tensor",     "load_global", "store_global",
-                                       "load_shared",  "store_shared",  "load_local", "store_local", "load_constant",
-                                       "load_generic", "store_generic", "atomic",     "copy_async",  "barrier",
-                                       "control",      "warp",          "other"};
+constexpr const char* kClassNames[] = {"integer",      "fp32",          "fp64",        "fp16",        "conversion",
+                                       "logic",        "move",          "tensor",      "load_global", "store_global",
+                                       "load_shared",  "store_shared",  "load_local",  "store_local", "load_constant",
+                                       "load_generic", "store_generic", "global_atom", "global_red",  "shared_atom",
+                                       "copy_async",   "barrier",       "control",     "warp",        "other"};
 
 bool any_of(const ptx::Instruction& in, std::initializer_list<std::string_view> names) {
   return std::any_of(names.begin(), names.end(), [&](std::string_view name) { return in.has(name); });
@@ -77,7 +80,10 @@ Class class_of(const ptx::Instruction& in) {
   }
   if (is(op, {"ldmatrix"})) return Class::load_shared;
   if (is(op, {"stmatrix"})) return Class::store_shared;
-  if (is(op, {"atom", "red"})) return Class::atomic;
+  if (is(op, {"atom", "red"})) {
+    if (any_of(in, {"shared", "shared::cta"})) return Class::shared_atom;
+    return op == "atom" ? Class::global_atom : Class::global_red;
+  }
   if (op == "cp") return Class::copy_async;
   if (is(op, {"bar", "barrier", "membar", "fence", "mbarrier"})) return Class::barrier;
   if (is(op, {"bra", "brx", "call", "ret", "exit", "trap", "nanosleep"})) return Class::control;
@@ -162,6 +168,9 @@ std::vector<InstructionInfo> describe(const Kernel& kernel) {
       info.source = source_of(kernel.program->module(), *code->function, source->line);
       info.ptx_line = source->ptx_line;
       info.kind = class_of(*source);
+      // What nobody reads the result of is a reduction: ptxas makes it one.
+      if (info.kind == Class::global_atom && (code->instructions[n].flags & access::kResult) == 0)
+        info.kind = Class::global_red;
       info.work = work_of(*source);
       info.counted = true;
     }
@@ -216,7 +225,9 @@ struct Sums {
       case Class::store_local:
         local += counters;
         break;
-      case Class::atomic:
+      case Class::global_atom:
+      case Class::global_red:
+      case Class::shared_atom:
         atomics += counters;
         break;
       default:
@@ -252,7 +263,9 @@ json metrics_of(const Sums& sums) {
   shared("ld", shared_loads);
   shared("st", shared_stores);
   m["l1tex__t_sectors_pipe_lsu_mem_local.sum"] = sums.local.sectors;
-  m["smsp__inst_executed_op_global_atom_and_red.sum"] = sums.atomics.executed;
+  m["smsp__inst_executed_op_global_atom.sum"] = sums.by_class[static_cast<int>(Class::global_atom)];
+  m["smsp__inst_executed_op_global_red.sum"] = sums.by_class[static_cast<int>(Class::global_red)];
+  m["smsp__inst_executed_op_shared_atom.sum"] = sums.by_class[static_cast<int>(Class::shared_atom)];
   m["atomic_lanes_at_one_address.sum"] = sums.atomics.atomic_conflicts;
   m["sm__inst_executed_pipe_tensor.sum"] = sums.tensor;
   m["tensor_flops.sum"] = sums.tensor_flops;

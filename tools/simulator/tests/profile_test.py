@@ -55,8 +55,11 @@ EXPECTED = {
     "reduce_shared": shared("ld", 4 * (2 * 12 + 1), 0) | shared("st", 4 * (8 + 12), 0) | global_store(4, 4),
     "reduce_shuffle": {"class.warp": 5 * WARPS} | global_store(WARPS, WARPS),
     # All 32 lanes at one address: 31 beyond the first; then each at its own.
-    "count_all": {"smsp__inst_executed_op_global_atom_and_red.sum": WARPS, "atomic_lanes_at_one_address.sum": 31 * WARPS} | unique(1, 1),
-    "count_lanes": {"smsp__inst_executed_op_global_atom_and_red.sum": WARPS, "atomic_lanes_at_one_address.sum": 0},
+    "count_all": {"smsp__inst_executed_op_global_red.sum": WARPS, "smsp__inst_executed_op_shared_atom.sum": 0,
+                  "atomic_lanes_at_one_address.sum": 31 * WARPS} | unique(1, 1),
+    "count_lanes": {"smsp__inst_executed_op_global_red.sum": WARPS, "atomic_lanes_at_one_address.sum": 0},
+    "count_shared": {"smsp__inst_executed_op_shared_atom.sum": WARPS, "smsp__inst_executed_op_global_atom.sum": 4,
+                     "smsp__inst_executed_op_global_red.sum": 0},
     # Words 0, 2, … 62: two in each even bank.
     "shared_stride2": shared("ld", 2 * WARPS, WARPS) | shared("st", 2 * WARPS, 0),
     # 512 bytes a warp through 128 bytes a wavefront: 4, and none too many.

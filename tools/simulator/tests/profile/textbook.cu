@@ -56,6 +56,15 @@ __global__ void reduce_shuffle(const float* x, float* y) {
 __global__ void count_all(int* y) { atomicAdd(y, 1); }
 __global__ void count_lanes(int* y) { atomicAdd(y + threadIdx.x % 32, 1); }
 
+__global__ void count_shared(int* y) {
+  __shared__ int count;
+  if (threadIdx.x == 0) count = 0;
+  __syncthreads();
+  atomicAdd(&count, 1);
+  __syncthreads();
+  if (threadIdx.x == 0) y[blockIdx.x] = atomicExch(y + gridDim.x + blockIdx.x, count);
+}
+
 __global__ void shared_stride2(float* y) {
   __shared__ float tile[512];
   tile[threadIdx.x] = static_cast<float>(threadIdx.x);
@@ -132,6 +141,7 @@ int main() {
   reduce_shuffle<<<4, 256>>>(fx, fy);
   count_all<<<4, 256>>>(static_cast<int*>(y));
   count_lanes<<<4, 256>>>(static_cast<int*>(y));
+  count_shared<<<4, 256>>>(static_cast<int*>(y));
   shared_stride2<<<4, 256>>>(fy);
   shared_vector4<<<4, 256>>>(static_cast<float4*>(y));
   int lanes[1024];
