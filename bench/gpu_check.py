@@ -21,6 +21,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 PRECISIONS = ("fp32", "tf32", "bf16")
 SETTINGS = {"model.image_size": 64, "model.generator_features": 64, "model.discriminator_features": 64}
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76  # CUdevice_attribute
+NO_DEVICE = 100  # CUresult
 
 
 def find_architectures():
@@ -33,8 +34,10 @@ def find_architectures():
     count = ctypes.c_int()
     if status == 0:
         status = driver.cuDeviceGetCount(ctypes.byref(count))
-    if status != 0 or count.value == 0:
-        sys.exit(f"gpu-check: there is no GPU here: the CUDA driver finds no device (its error {status})")
+    if status not in (0, NO_DEVICE):
+        sys.exit(f"gpu-check: there is no GPU here: the CUDA driver does not start (its error {status})")
+    if count.value == 0:
+        sys.exit("gpu-check: there is no GPU here: the CUDA driver finds no device")
     found = set()
     for index in range(count.value):
         device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
