@@ -85,6 +85,7 @@ std::unique_ptr<Kernel> make_tiled_convolution(const Convolution& given, const D
   product.has_bias = spec.bias;
   product.activation = spec.activation.kind;
   product.slope = spec.activation.slope;
+  product.slope_of = {spec.slope_of.kind, spec.slope_of.slope, nullptr};
   ProductForm form = ProductForm::fprop;
   OperandOrder order;
   const TensorDesc* output = &spec.y;

@@ -2,7 +2,7 @@
 // decline, and what they can be judged by. Neighbouring threads read neighbouring channels; each operand is read many times.
 #include "kernels/cuda/convolution.h"
 #include "kernels/cuda/division.h"
-#include "kernels/cuda/numbers.cuh"
+#include "kernels/cuda/epilogue.cuh"
 #include "kernels/operands.h"
 
 namespace gannet::kernels::cuda {
@@ -19,6 +19,7 @@ struct Problem {
   Divider axis1, axis2, axis3;  // extents of the output's last three axes
   Activation::Kind activation;
   float slope;
+  SlopeOf slope_of;
 };
 
 template <typename T>
@@ -95,16 +96,18 @@ __global__ void __launch_bounds__(threads) convolve(const __grid_constant__ Prob
   std::uint32_t c = g.axis3.divide(d), b = g.axis2.divide(c);
   const auto a = static_cast<int>(g.axis1.divide(b));
   const int i = static_cast<int>(b), j = static_cast<int>(c), l = static_cast<int>(d);
-  float value;
+  float value[1];
   if constexpr (Kind == ConvolutionKind::fprop) {
-    value = fprop<T>(g, a, i, j, l);
+    value[0] = fprop<T>(g, a, i, j, l);
   } else if constexpr (Kind == ConvolutionKind::dgrad) {
-    value = dgrad<T>(g, a, i, j, l);
+    value[0] = dgrad<T>(g, a, i, j, l);
   } else {
-    value = wgrad<T>(g, a, i, j, l);
+    value[0] = wgrad<T>(g, a, i, j, l);
   }
-  if (g.bias != nullptr) value += g.bias[l];
-  static_cast<Output*>(g.output)[element] = narrowed<Output>(activate(g.activation, g.slope, value));
+  if (g.bias != nullptr) value[0] += g.bias[l];
+  activate(g.activation, g.slope, value);
+  multiply_by_slope<Output>(g.slope_of, element, value);
+  store(static_cast<Output*>(g.output) + element, value);
 }
 
 using Function = void (*)(Problem);
@@ -143,7 +146,8 @@ class AnalyticConvolution final : public Kernel {
                 .axis2 = divider(2),
                 .axis3 = divider(3),
                 .activation = spec.activation.kind,
-                .slope = spec.activation.slope};
+                .slope = spec.activation.slope,
+                .slope_of = {spec.slope_of.kind, spec.slope_of.slope, nullptr}};
     const DType input = operands.inputs[0].type;
     function_ = spec.kind == ConvolutionKind::fprop   ? find<ConvolutionKind::fprop>(input, output.type)
                 : spec.kind == ConvolutionKind::dgrad ? find<ConvolutionKind::dgrad>(input, output.type)
@@ -154,7 +158,9 @@ class AnalyticConvolution final : public Kernel {
     Problem problem = problem_;
     problem.first = arguments.inputs[0];
     problem.second = arguments.inputs[1];
-    if (bias_) problem.bias = static_cast<const float*>(arguments.inputs[2]);
+    const void* const* last = arguments.inputs + 2;
+    if (bias_) problem.bias = static_cast<const float*>(*last++);
+    if (problem.slope_of.kind != Activation::Kind::none) problem.slope_of.activated = *last;
     problem.output = arguments.outputs[0];
     function_<<<static_cast<unsigned>((problem.elements + threads - 1) / threads), threads, 0, stream_>>>(problem);
     GANNET_CUDA(cudaGetLastError());

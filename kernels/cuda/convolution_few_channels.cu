@@ -43,6 +43,7 @@ struct Problem {
   int tiles;
   Activation::Kind activation;
   float slope;
+  SlopeOf slope_of;
 };
 
 __device__ std::uint32_t pair(const char* shared, int first, int second) {
@@ -125,9 +126,10 @@ __device__ __forceinline__ void convolve_pixels(const Problem& g, const char* pa
         for (int i = 0; i < 8; ++i) values[i] += __ldg(g.bias + k + i);
       }
       activate(g.activation, g.slope, values);
-      store_eight(static_cast<Output*>(g.y) +
-                      (static_cast<std::int64_t>(tile.n * g.output_height + p) * g.output_width + q + side * 8) * g.filters + k,
-                  values);
+      const std::int64_t element =
+          (static_cast<std::int64_t>(tile.n * g.output_height + p) * g.output_width + q + side * 8) * g.filters + k;
+      multiply_by_slope<Output>(g.slope_of, element, values);
+      store_eight(static_cast<Output*>(g.y) + element, values);
     }
   }
 }
@@ -289,7 +291,8 @@ class FewChannelsFprop final : public Kernel {
                 .tiles_h = divider(tiles_h),
                 .tiles = extent(spec.x, 0) * tiles_h * tiles_w,
                 .activation = spec.activation.kind,
-                .slope = spec.activation.slope};
+                .slope = spec.activation.slope,
+                .slope_of = {spec.slope_of.kind, spec.slope_of.slope, nullptr}};
     set_places(spec, layout, problem_.place);
     const int steps = (depth_of(spec) + 15) / 16;
     function_ = spec.y.type == DType::bf16 ? find<__nv_bfloat16>(steps) : find<float>(steps);
@@ -302,7 +305,9 @@ class FewChannelsFprop final : public Kernel {
     Problem problem = problem_;
     problem.x = static_cast<const __nv_bfloat16*>(arguments.inputs[0]);
     problem.w = static_cast<const __nv_bfloat16*>(arguments.inputs[1]);
-    if (bias_) problem.bias = static_cast<const float*>(arguments.inputs[2]);
+    const void* const* last = arguments.inputs + 2;
+    if (bias_) problem.bias = static_cast<const float*>(*last++);
+    if (problem.slope_of.kind != Activation::Kind::none) problem.slope_of.activated = *last;
     problem.y = arguments.outputs[0];
     function_<<<grid_, threads, shared_bytes_, stream_>>>(problem);
     GANNET_CUDA(cudaGetLastError());

@@ -39,6 +39,7 @@ struct Problem {
   Divider tiles_h, tiles_w, c, s, r;  // c, s, r: of an element of a filter
   Activation::Kind activation;
   float slope;
+  SlopeOf slope_of;
 };
 
 // Byte of chunk `chunk` of line `line` where lines have 128 bytes: matrix loads read 8 lines at one chunk.
@@ -90,8 +91,10 @@ __device__ void store_lines(const Problem& g, const Output* result, int pitch, i
     const int row = i / per_line, column = i % per_line * Piece, h = i0 * 2 + row;
     if (h >= g.height || column >= line) continue;
     using Pieces = Packet<Output, Piece>;
-    *reinterpret_cast<Pieces*>(static_cast<Output*>(g.x) + static_cast<std::int64_t>(n * g.height + h) * g.width * g.channels +
-                               first_w + column) = *reinterpret_cast<const Pieces*>(result + row * pitch + column);
+    const std::int64_t element = static_cast<std::int64_t>(n * g.height + h) * g.width * g.channels + first_w + column;
+    auto piece = *reinterpret_cast<const Pieces*>(result + row * pitch + column);
+    multiply_by_slope(g.slope_of, element, piece);
+    *reinterpret_cast<Pieces*>(static_cast<Output*>(g.x) + element) = piece;
   }
 }
 
@@ -216,7 +219,8 @@ class NarrowDgrad final : public Kernel {
                 .s = divider(extent(spec.w, 2)),
                 .r = divider(extent(spec.w, 1)),
                 .activation = spec.activation.kind,
-                .slope = spec.activation.slope};
+                .slope = spec.activation.slope,
+                .slope_of = {spec.slope_of.kind, spec.slope_of.slope, nullptr}};
     if (spec.x.type == DType::bf16) {
       function_ = w * c % 8 == 0 ? convolve_to_few_channels<__nv_bfloat16, 8> : convolve_to_few_channels<__nv_bfloat16, 1>;
     } else {
@@ -231,7 +235,9 @@ class NarrowDgrad final : public Kernel {
     Problem problem = problem_;
     problem.y = static_cast<const __nv_bfloat16*>(arguments.inputs[0]);
     problem.w = static_cast<const __nv_bfloat16*>(arguments.inputs[1]);
-    if (bias_) problem.bias = static_cast<const float*>(arguments.inputs[2]);
+    const void* const* last = arguments.inputs + 2;
+    if (bias_) problem.bias = static_cast<const float*>(*last++);
+    if (problem.slope_of.kind != Activation::Kind::none) problem.slope_of.activated = *last;
     problem.x = arguments.outputs[0];
     function_<<<blocks_, threads, shared_bytes, stream_>>>(problem);
     GANNET_CUDA(cudaGetLastError());

@@ -7,28 +7,28 @@
 #include <span>
 
 #include "kernels/check.h"
+#include "kernels/cuda/device_array.h"
 
 namespace gannet::kernels::cuda {
 namespace {
 
 struct TileTraits {
   int m, n, warps, resident;  // resident: blocks on a multiprocessor
-  double share_of_peak;       // of the tensor cores, when there are warps enough: what loads of operands leave
 };
 TileTraits traits_of(ProductTile tile) {
   switch (tile) {
     case ProductTile::wide:
-      return {256, 128, 8, 1, 0.95};
+      return {256, 128, 8, 1};
     case ProductTile::large:
-      return {128, 128, 4, 2, 0.9};
+      return {128, 128, 4, 2};
     case ProductTile::tall:
-      return {256, 64, 4, 2, 0.87};
+      return {256, 64, 4, 2};
     case ProductTile::medium:
-      return {128, 64, 2, 4, 0.83};
+      return {128, 64, 2, 4};
     case ProductTile::small:
       break;
   }
-  return {64, 64, 4, 4, 0.6};
+  return {64, 64, 4, 4};
 }
 
 std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -70,6 +70,13 @@ std::int64_t iterations_of(ProductForm form, ProductMath math, const ImplicitGem
   return iterations * taps;
 }
 
+// Do all classes take as long?
+bool alike(const ImplicitGemm& product) {
+  const auto taps = [](const PixelClass& pixels) { return pixels.taps_h * pixels.taps_w; };
+  return std::all_of(product.pixel_class, product.pixel_class + product.classes,
+                     [&](const PixelClass& pixels) { return taps(pixels) == taps(product.pixel_class[0]); });
+}
+
 constexpr ProductTile small_tile[] = {ProductTile::small}, large_tile[] = {ProductTile::large},
                       float_tiles[] = {ProductTile::medium, ProductTile::small},
                       pair_tiles[] = {ProductTile::wide, ProductTile::large, ProductTile::tall, ProductTile::medium},
@@ -80,34 +87,57 @@ struct Plan {
   int splits;
 };
 
-// The tile and the number of splits that a model of the device finds fastest, in clocks of a multiprocessor.
+// A multiprocessor of an A100 has, a clock: 1024 products of bf16 (512 of tf32, 64 of fp32) and, when all want it, 30 bytes of
+// the L2 cache, three times what memory gives; an H100 has a third more of each. A meeting through memory takes 1500 clocks,
+// as does the way from a launch to the first product. Fewer than 8 warps can't hide their own waits.
+struct DeviceModel {
+  double products, l2_bytes = 30, latency = 1500;
+};
+
+struct Estimate {
+  double clocks, bytes;  // bytes: between the multiprocessors and the L2 cache
+  // A third of the bytes less is worth a tenth of the time: what a plan moves needlessly the device pays for in power.
+  double cost() const { return clocks * std::pow(bytes, 0.3); }
+};
+
+// The clocks that a product takes: its blocks one after the other on the busiest multiprocessor, each limited by the tensor
+// cores or by what its tiles bring from the L2 cache, where re-reads of tiles end. Splits add the meetings of a tile's blocks:
+// a tile of sums out, and in again.
+Estimate estimate(const DeviceModel& model, ProductForm form, ProductMath math, const ImplicitGemm& product, TileTraits tile,
+                  int splits, int multiprocessors) {
+  const std::int64_t rows = rows_of(form, product), iterations = iterations_of(form, math, product);
+  const double processors = std::max(1, multiprocessors), depth = math == ProductMath::bf16 ? 32 : 16;
+  const double element = math == ProductMath::bf16 ? 2 : 4, output = product.output_bf16 ? 2 : 4;
+  const auto tiles = static_cast<double>(ceil_divide(rows, tile.m) * ceil_divide(product.n, tile.n) * product.classes);
+  const double in_turn = std::ceil(tiles * splits / processors), sums = 4.0 * tile.m * tile.n;
+  const double warps = std::min<double>(in_turn, tile.resident) * tile.warps;
+  const double hidden = warps >= 8 ? 0.95 : warps >= 4 ? 0.7 : 0.45;
+  const double multiply = tile.m * tile.n * depth / (model.products * hidden);
+  const double operands = (tile.m + tile.n) * depth * element;
+  const double work = std::max(multiply, operands / model.l2_bytes) * static_cast<double>(ceil_divide(iterations, splits));
+  // What no other block on the multiprocessor hides: the way in and out of the last ones, or of each that is alone.
+  const double alone = model.latency + tile.m * tile.n * output / model.l2_bytes;
+  double clocks = in_turn * work + (tile.resident == 1 ? in_turn : 1) * alone;
+  for (int span = 1; span < splits; span *= 2) clocks += model.latency + 2 * sums / ((span == 1 ? 1 : 2) * model.l2_bytes);
+  return {clocks, tiles * (static_cast<double>(iterations) * operands + 2 * (splits - 1) * sums) +
+                      output * static_cast<double>(product.elements)};
+}
+
 Plan plan(ProductForm form, ProductMath math, ProductAccess access, const ImplicitGemm& product, const Device& device) {
-  const double processors = std::max(1, device.multiprocessors);
-  const double products_per_clock = math == ProductMath::bf16 ? 1024 : math == ProductMath::tf32 ? 512 : 64;
-  const double depth = math == ProductMath::bf16 ? 32 : 16, bytes_per_clock = 10;
-  const double fill = 1200, second_launch = 3000;
-  const std::int64_t iterations = iterations_of(form, math, product), rows = rows_of(form, product);
-  Plan best{ProductTile::small, 1};
-  double least = std::numeric_limits<double>::infinity();
+  const DeviceModel model{.products = math == ProductMath::bf16 ? 1024.0 : math == ProductMath::tf32 ? 512.0 : 64.0};
+  const std::int64_t iterations = iterations_of(form, math, product);
   std::span<const ProductTile> tiles = small_tile;
   if (math == ProductMath::f32 && access == ProductAccess::vector) tiles = float_tiles;
   // Few iterations, whose beginning and end weigh most: the fewer warps the better.
-  if (access == ProductAccess::half && rows > 64) tiles = large_tile;
+  if (access == ProductAccess::half && rows_of(form, product) > 64) tiles = large_tile;
   if (access == ProductAccess::pairs) tiles = pair_tiles;
   if (access == ProductAccess::pairs && form == ProductForm::wgrad) tiles = wgrad_tiles;
+  Plan best{tiles[0], 1};
+  double least = std::numeric_limits<double>::infinity();
   for (const ProductTile tile : tiles) {
-    const TileTraits traits = traits_of(tile);
-    const auto blocks = static_cast<double>(ceil_divide(rows, traits.m) * ceil_divide(product.n, traits.n) * product.classes);
     for (int splits = 1; splits <= 64 && (splits == 1 || iterations / splits >= 8); ++splits) {
-      const double in_turn = std::ceil(blocks * splits / processors);
-      // Few warps can't hide their own waits.
-      const double warps = std::min<double>(in_turn, traits.resident) * traits.warps;
-      const double hidden = warps >= 8 ? 1 : warps >= 4 ? 0.7 : 0.45;
-      const double work = traits.m * traits.n * depth * static_cast<double>(ceil_divide(iterations, splits));
-      double clocks = fill + in_turn * work / (products_per_clock * traits.share_of_peak * hidden);
-      if (splits > 1)
-        clocks += second_launch + 8.0 * splits * static_cast<double>(product.elements) / (processors * bytes_per_clock);
-      if (clocks < least) least = clocks, best = {tile, splits};
+      const double cost = estimate(model, form, math, product, traits_of(tile), splits, device.multiprocessors).cost();
+      if (cost < least) least = cost, best = {tile, splits};
     }
   }
   return best;
@@ -124,29 +154,38 @@ class Product final : public Kernel {
               : math == ProductMath::tf32 ? find_tf32_kernel(variant)
                                           : find_f32_kernel(variant);
     if (kernel_.function == nullptr) throw RuntimeError("there is no kernel for this form of product");
-    product_.splits = chosen.splits;
     const TileTraits extents = traits_of(chosen.tile);
-    grid_ =
-        dim3(static_cast<unsigned>(ceil_divide(rows_of(form, product), extents.m)),
-             static_cast<unsigned>(ceil_divide(product.n, extents.n)), static_cast<unsigned>(product.classes * chosen.splits));
-    GANNET_CHECK(grid_.y <= 65535, "[product] {} columns are more than a launch can have", product.n);
+    const std::int64_t row_tiles = ceil_divide(rows_of(form, product), extents.m),
+                       column_tiles = ceil_divide(product.n, extents.n), tiles = row_tiles * column_tiles * product.classes;
+    GANNET_CHECK(tiles * chosen.splits <= std::numeric_limits<int>::max(),
+                 "[product] ({},{}) are more rows and columns than a launch can have", row_tiles * extents.m, product.n);
+    const auto divider = [](std::int64_t by) { return Divider(static_cast<std::uint32_t>(by)); };
+    product_.splits = chosen.splits;
+    product_.tiles = divider(tiles);
+    product_.together = divider(alike(product) ? product.classes : 1);
+    product_.column_tiles = divider(column_tiles);
+    product_.row_tiles = divider(row_tiles);
+    blocks_ = static_cast<unsigned>(tiles * chosen.splits);
+    if (chosen.splits == 1) return;
+    workspace_bytes_ = sizeof(float) * static_cast<std::size_t>(tiles * ((chosen.splits + 1) / 2) * extents.m * extents.n);
+    meetings_ = std::make_unique<DeviceArray<unsigned int>>(std::vector<unsigned int>(blocks_, 0), device);
+    product_.meetings = meetings_->data();
   }
 
-  std::size_t workspace_bytes() const override {
-    return product_.splits == 1 ? 0 : sizeof(float) * static_cast<std::size_t>(product_.splits * product_.elements);
-  }
+  std::size_t workspace_bytes() const override { return workspace_bytes_; }
 
   void run(const Arguments& arguments) override {
     ImplicitGemm product = product_;
     product.a = arguments.inputs[order_.a];
     product.b = arguments.inputs[order_.b];
-    if (product.has_bias) product.bias = static_cast<const float*>(arguments.inputs[2]);
+    const void* const* last = arguments.inputs + 2;
+    if (product.has_bias) product.bias = static_cast<const float*>(*last++);
+    if (product.slope_of.kind != Activation::Kind::none) product.slope_of.activated = *last;
     product.c = arguments.outputs[0];
     product.partial = static_cast<float*>(arguments.workspace);
     void* parameters[] = {&product};
-    GANNET_CUDA(cudaLaunchKernel(kernel_.function, grid_, dim3(static_cast<unsigned>(kernel_.threads)), parameters,
+    GANNET_CUDA(cudaLaunchKernel(kernel_.function, dim3(blocks_), dim3(static_cast<unsigned>(kernel_.threads)), parameters,
                                  static_cast<std::size_t>(kernel_.shared_bytes), stream_));
-    if (product.splits > 1) launch_sum_of_splits(product, stream_);
   }
 
  private:
@@ -154,7 +193,9 @@ class Product final : public Kernel {
   OperandOrder order_;
   cudaStream_t stream_;
   ProductKernel kernel_;
-  dim3 grid_;
+  unsigned blocks_ = 0;
+  std::size_t workspace_bytes_ = 0;
+  std::unique_ptr<DeviceArray<unsigned int>> meetings_;
 };
 
 }  // namespace

@@ -58,32 +58,50 @@ struct ProductConfig {
       table_bytes + (Stages * stage_bytes > staging_bytes ? Stages * stage_bytes : staging_bytes);
 };
 
+// What a block computes.
+struct BlockPlace {
+  int tile, split, pixel_class, first_row, first_column;  // tile: of its split
+
+  template <typename Config>
+  __device__ static BlockPlace find(const ImplicitGemm& product) {
+    std::uint32_t tile = blockIdx.x;
+    const auto split = static_cast<int>(product.tiles.divide(tile));
+    std::uint32_t among = tile, column = product.together.divide(among), row = product.column_tiles.divide(column);
+    const auto apart = product.row_tiles.divide(row);
+    return {static_cast<int>(tile), split, static_cast<int>(apart + among), static_cast<int>(row) * Config::m,
+            static_cast<int>(column) * Config::n};
+  }
+};
+
 template <typename Config>
 __global__ void __launch_bounds__(Config::threads, Config::blocks)
     multiply_tiles(const __grid_constant__ ImplicitGemm product) {
   extern __shared__ __align__(128) char shared[];
   constexpr ProductForm form = Config::form;
   constexpr int stages = Config::stages, stage_bytes = Config::stage_bytes, unroll = Config::unroll;
-  const int split = static_cast<int>(blockIdx.z) % product.splits;
-  const PixelClass& pixels = product.pixel_class[blockIdx.z / product.splits];
-  const int first_row = static_cast<int>(blockIdx.x) * Config::m, first_column = static_cast<int>(blockIdx.y) * Config::n;
-  const int rows = form == ProductForm::fprop || form == ProductForm::dgrad ? pixels.rows : product.m;
-  if (first_row >= rows) return;  // a class with fewer pixels than the largest
+  __shared__ BlockPlace place;  // for the end: the main loop leaves no register for it
+  const auto now = BlockPlace::find<Config>(product);
+  const PixelClass& pixels = product.pixel_class[now.pixel_class];
+  const auto rows_of = [&](const PixelClass& rows) {
+    return form == ProductForm::fprop || form == ProductForm::dgrad ? rows.rows : product.m;
+  };
+  if (now.first_row >= rows_of(pixels)) return;  // a class with fewer pixels than the largest
 
   int iterations = (product.inner + Config::inner - 1) / Config::inner;
   if constexpr (form == ProductForm::dgrad) iterations *= pixels.taps_h * pixels.taps_w;
-  int share = (iterations + product.splits - 1) / product.splits;
-  if constexpr (Config::pairs) share += share & 1;
-  const int begin = split * share;
-  int left = max(0, min(share, iterations - begin));
+  constexpr int unit = Config::pairs ? 2 : 1;
+  const int units = iterations / unit, share = units / product.splits, longer = units % product.splits;
+  const int begin = (now.split * share + min(now.split, longer)) * unit;
+  int left = (share + (now.split < longer ? 1 : 0)) * unit;
 
   const int thread = static_cast<int>(threadIdx.x);
-  typename Config::A a(product, pixels, first_row, begin, thread);
+  if (thread == 0) place = now;
+  typename Config::A a(product, pixels, now.first_row, begin, thread);
   auto b = [&] {
     if constexpr (form == ProductForm::wgrad) {
-      return typename Config::B(product, pixels, first_column, begin, thread, shared);
+      return typename Config::B(product, pixels, now.first_column, begin, thread, shared);
     } else {
-      return typename Config::B(product, pixels, first_column, begin, thread);
+      return typename Config::B(product, pixels, now.first_column, begin, thread);
     }
   }();
   if constexpr (form == ProductForm::wgrad) __syncthreads();
@@ -101,7 +119,7 @@ __global__ void __launch_bounds__(Config::threads, Config::blocks)
   // The last iteration's stage is the one to be filled next. Both in bytes from the first; 0 where the loop is unrolled.
   int read = 0, write = (stages - 1) * stage_bytes;
   const auto iterate = [&](auto index) {
-    constexpr int next = index + stages - 1, now = unroll == 1 ? 0 : index % stages * stage_bytes,
+    constexpr int next = index + stages - 1, here = unroll == 1 ? 0 : index % stages * stage_bytes,
                   then = unroll == 1 ? 0 : next % stages * stage_bytes;
     wait_for_copies<stages - 2>();
     __syncthreads();  // this iteration's tiles are there, and nobody reads those of the last any more
@@ -110,7 +128,7 @@ __global__ void __launch_bounds__(Config::threads, Config::blocks)
       b.template issue<then, next % 2 == 1>(unroll == 1 ? b_tile + write : b_tile);
     }
     commit_copies();
-    warp.template multiply<now>(unroll == 1 ? read : 0);
+    warp.template multiply<here>(unroll == 1 ? read : 0);
     if constexpr (unroll == 1) {
       write = read;
       read += stage_bytes;
@@ -129,7 +147,12 @@ __global__ void __launch_bounds__(Config::threads, Config::blocks)
   wait_for_copies<0>();
   __syncthreads();
 
-  store_result<Config>(product, pixels, warp, shared + Config::table_bytes, split, first_row, first_column, rows);
+  if (product.splits > 1 &&
+      !meet_splits<Config>(product, warp, reinterpret_cast<unsigned int*>(shared), place.tile, place.split))
+    return;
+  const PixelClass& stored = product.pixel_class[place.pixel_class];
+  store_result<Config>(product, stored, warp, shared + Config::table_bytes, place.first_row, place.first_column,
+                       rows_of(stored));
 }
 
 template <typename Config>

@@ -8,7 +8,10 @@
 // A matrix is a picture of 1x1 pixels, so that fprop computes a b', dgrad a b and wgrad a' b.
 //
 // dgrad with a stride: pixels with equal (h % stride, w % stride) see the same taps; each such class is a product of its own
-// without a multiplication by zero (Gannet's vocabulary: parity classes), and blockIdx.z tells which.
+// without a multiplication by zero (Gannet's vocabulary: parity classes).
+//
+// blockIdx.x counts, fastest first: the classes, where they are alike and so read the same pixels; tiles of columns; tiles of
+// rows; other classes; splits of the inner index. What runs at one time shares rows of A and, where it is split, both operands.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +21,7 @@
 #include "kernels/backend.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/division.h"
+#include "kernels/cuda/epilogue.h"
 
 namespace gannet::kernels::cuda {
 
@@ -41,16 +45,20 @@ struct ImplicitGemm {
   const void *a = nullptr, *b = nullptr;
   const float* bias = nullptr;  // of column n % columns_per_bias
   void* c = nullptr;
-  float* partial = nullptr;      // splits > 1: (splits, elements of c)
-  int m = 0, n = 0, inner = 0;   // dgrad: inner is K
-  std::int64_t elements = 0;     // of c
-  int a_pitch = 0, b_pitch = 0;  // elements from row to row, where the operand is a matrix
+  SlopeOf slope_of;
+  // splits > 1: where the blocks of a tile leave their sums and meet (implicit_gemm_splits.cuh).
+  float* partial = nullptr;          // (tiles, pairs of splits, a tile)
+  unsigned int* meetings = nullptr;  // (tiles, splits); 0 before and after
+  int m = 0, n = 0, inner = 0;       // dgrad: inner is K
+  std::int64_t elements = 0;         // of c
+  int a_pitch = 0, b_pitch = 0;      // elements from row to row, where the operand is a matrix
   // The gathered picture, and the filter's extents.
   int height = 1, width = 1, channels = 0;
   int filter_h = 1, filter_w = 1;
   int stride = 1;
   int output_height = 1, output_width = 1;  // dgrad: of x
   int splits = 1;
+  Divider tiles, together, column_tiles, row_tiles;  // of blocks: tiles a split; classes next to each other
   Divider columns_per_bias;
   Activation::Kind activation = Activation::Kind::none;
   float slope = 0;
@@ -97,8 +105,5 @@ std::unique_ptr<Kernel> make_product(ProductForm form, ProductMath math, const I
 bool can_implement_thin(ProductForm form, const ImplicitGemm& product);
 std::unique_ptr<Kernel> make_thin_product(ProductForm form, DType input, const ImplicitGemm& product, OperandOrder order,
                                           const Device& device);
-
-// c = epilogue of the sum of product.partial, in the order of the splits.
-void launch_sum_of_splits(const ImplicitGemm& product, cudaStream_t stream);
 
 }  // namespace gannet::kernels::cuda

@@ -145,6 +145,16 @@ struct TensorProduct {
       for (int j = 0; j < 2 * b_parts; ++j) activate(kind, slope, sums[i][j]);
   }
 
+  // function(index, number, number, number, number) for all that this thread has, in fours.
+  template <typename Function>
+  __device__ __forceinline__ void for_fours(Function function) {
+#pragma unroll
+    for (int i = 0; i < a_parts; ++i)
+#pragma unroll
+      for (int j = 0; j < 2 * b_parts; ++j)
+        function(i * 2 * b_parts + j, sums[i][j][0], sums[i][j][1], sums[i][j][2], sums[i][j][3]);
+  }
+
   // function(row, column, value, value of the next column) for the pairs of columns that this thread has.
   template <typename Function>
   __device__ __forceinline__ void for_pairs(Function function) const {
@@ -228,6 +238,16 @@ struct FloatProduct {
     }
 #pragma unroll
     for (int i = 0; i < rows; ++i) activate(kind, slope, sums[i]);
+  }
+
+  // function(index, number, number, number, number) for all that this thread has, in fours.
+  template <typename Function>
+  __device__ __forceinline__ void for_fours(Function function) {
+#pragma unroll
+    for (int i = 0; i < rows; ++i)
+#pragma unroll
+      for (int j = 0; j < columns; j += 4)
+        function((i * columns + j) / 4, sums[i][j], sums[i][j + 1], sums[i][j + 2], sums[i][j + 3]);
   }
 
   // function(row, column, value)

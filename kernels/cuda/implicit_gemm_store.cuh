@@ -1,10 +1,10 @@
-// How a block's result leaves the registers: bias and activation there, then
+// How a block's result leaves the registers: bias and activation there, an activation's slope on the way, then
 //   fp32 from tensor cores  straight to memory: the 4 lanes of a row write whole sectors
 //   bf16                    through shared memory, 16 bytes a thread, whole lines by neighbouring threads
 //   fp32 from CUDA cores    likewise
 #pragma once
 
-#include "kernels/cuda/implicit_gemm_products.cuh"
+#include "kernels/cuda/implicit_gemm_splits.cuh"
 
 namespace gannet::kernels::cuda {
 
@@ -35,14 +35,23 @@ struct Staging {
   __device__ static int number(int row, int column) { return row * Config::n + (column ^ (row & 3) << 3); }
 };
 
+// Columns n … of a line that has `end`; those lie at c + element.
 template <int Piece, typename Output>
-__device__ __forceinline__ void store_piece(Output* to, const float (&values)[Piece], int n, int end) {
+__device__ __forceinline__ void store_piece(const SlopeOf& slope_of, Output* c, std::int64_t element,
+                                            const float (&values)[Piece], int n, int end) {
   if (end % Piece == 0) {
-    store(to, values);
+    float whole[Piece];
+#pragma unroll
+    for (int i = 0; i < Piece; ++i) whole[i] = values[i];
+    multiply_by_slope<Output>(slope_of, element, whole);
+    store(c + element, whole);
   } else {
 #pragma unroll
     for (int i = 0; i < Piece; ++i) {
-      if (n + i < end) to[i] = narrowed<Output>(values[i]);
+      if (n + i >= end) break;
+      float one[1] = {values[i]};
+      multiply_by_slope<Output>(slope_of, element + i, one);
+      store(c + (element + i), one);
     }
   }
 }
@@ -62,32 +71,29 @@ __device__ __forceinline__ void store_rows(const int* lines, int columns, Store 
 
 template <typename Config, typename Product>
 __device__ __forceinline__ void store_result(const ImplicitGemm& product, const PixelClass& pixels, Product& warp, char* shared,
-                                             int split, int first_row, int first_column, int rows) {
+                                             int first_row, int first_column, int rows) {
   using Place = Staging<Config>;
-  const bool whole = product.splits == 1;
-  if (whole) {
-    const auto bias = [&](int column) {
-      auto index = static_cast<std::uint32_t>(min(first_column + column, product.n - 1));
-      product.columns_per_bias.divide(index);
-      return __ldg(product.bias + index);
-    };
-    warp.finish(product.bias != nullptr, bias, product.activation, product.slope);
-  }
-  float* numbers = whole ? static_cast<float*>(product.c) : product.partial + split * product.elements;
-  const bool narrow = whole && product.output_bf16;
+  const auto bias = [&](int column) {
+    auto index = static_cast<std::uint32_t>(min(first_column + column, product.n - 1));
+    product.columns_per_bias.divide(index);
+    return __ldg(product.bias + index);
+  };
+  warp.finish(product.bias != nullptr, bias, product.activation, product.slope);
+  auto* numbers = static_cast<float*>(product.c);
 
   if constexpr (Config::math != ProductMath::f32) {
-    if (!narrow) {
+    if (!product.output_bf16) {
       const bool even = product.n % 2 == 0;
       warp.for_pairs([&](int row, int column, float first, float second) {
         const int n = first_column + column;
         if (first_row + row >= rows || n >= product.n) return;
-        float* to = numbers + output_line<Config::form>(product, pixels, first_row + row) + n;
+        const int element = output_line<Config::form>(product, pixels, first_row + row) + n;
         if (even) {
-          *reinterpret_cast<float2*>(to) = make_float2(first, second);
+          float values[2] = {first, second};
+          multiply_by_slope<float>(product.slope_of, element, values);
+          store(numbers + element, values);
         } else {
-          to[0] = first;
-          if (n + 1 < product.n) to[1] = second;
+          store_piece(product.slope_of, numbers, element, {first, second}, n, product.n);
         }
       });
       return;
@@ -98,24 +104,24 @@ __device__ __forceinline__ void store_result(const ImplicitGemm& product, const 
   for (int row = static_cast<int>(threadIdx.x); row < Config::m; row += Config::threads)
     lines[row] = first_row + row < rows ? output_line<Config::form>(product, pixels, first_row + row) + first_column : -1;
   const int columns = product.n - first_column;
+  auto* c = static_cast<__nv_bfloat16*>(product.c);
   if constexpr (Config::math != ProductMath::f32) {
     warp.for_pairs([&](int row, int column, float first, float second) {
       *reinterpret_cast<__nv_bfloat162*>(shared + Place::pair(row, column)) = __floats2bfloat162_rn(first, second);
     });
     __syncthreads();
-    auto* c = static_cast<__nv_bfloat16*>(product.c);
+    using Piece = Packet<__nv_bfloat16, 8>;
     const bool aligned = product.n % 8 == 0;
     store_rows<Config, 8>(lines, columns, [&](int row, int piece, int line) {
-      const uint4 chunk = *reinterpret_cast<const uint4*>(shared + Place::chunk(row, piece));
-      __nv_bfloat16* to = c + (line + piece * 8);
+      Piece chunk = *reinterpret_cast<const Piece*>(shared + Place::chunk(row, piece));
+      const int element = line + piece * 8;
       if (aligned) {
-        *reinterpret_cast<uint4*>(to) = chunk;
+        multiply_by_slope(product.slope_of, element, chunk);
+        *reinterpret_cast<Piece*>(c + element) = chunk;
       } else {
-        const std::uint32_t words[4] = {chunk.x, chunk.y, chunk.z, chunk.w};
-#pragma unroll
-        for (int i = 0; i < 8; ++i) {
-          if (piece * 8 + i < columns) to[i] = __ushort_as_bfloat16(static_cast<unsigned short>(words[i / 2] >> (i % 2 * 16)));
-        }
+        float values[8];
+        widen(chunk, values);
+        store_piece(product.slope_of, c, element, values, piece * 8, columns);
       }
     });
   } else {
@@ -125,10 +131,10 @@ __device__ __forceinline__ void store_result(const ImplicitGemm& product, const 
     store_rows<Config, 4>(lines, columns, [&](int row, int piece, int line) {
       const float4 v = *reinterpret_cast<const float4*>(result + Place::number(row, piece * 4));
       const float values[4] = {v.x, v.y, v.z, v.w};
-      if (narrow) {
-        store_piece(static_cast<__nv_bfloat16*>(product.c) + (line + piece * 4), values, first_column + piece * 4, product.n);
+      if (product.output_bf16) {
+        store_piece(product.slope_of, c, line + piece * 4, values, first_column + piece * 4, product.n);
       } else {
-        store_piece(numbers + (line + piece * 4), values, first_column + piece * 4, product.n);
+        store_piece(product.slope_of, numbers, line + piece * 4, values, first_column + piece * 4, product.n);
       }
     });
   }

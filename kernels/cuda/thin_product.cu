@@ -23,7 +23,9 @@ __device__ void finish(const ImplicitGemm& g, int row, int column, float (&value
     }
   }
   activate(g.activation, g.slope, values);
-  store(static_cast<Output*>(g.c) + static_cast<std::int64_t>(row) * g.n + column, values);
+  const std::int64_t element = static_cast<std::int64_t>(row) * g.n + column;
+  multiply_by_slope<Output>(g.slope_of, element, values);
+  store(static_cast<Output*>(g.c) + element, values);
 }
 
 // `Together` warps share a row.
@@ -144,7 +146,9 @@ class ThinProduct final : public Kernel {
     ImplicitGemm g = product_;
     g.a = arguments.inputs[order_.a];
     g.b = arguments.inputs[order_.b];
-    if (g.has_bias) g.bias = static_cast<const float*>(arguments.inputs[2]);
+    const void* const* last = arguments.inputs + 2;
+    if (g.has_bias) g.bias = static_cast<const float*>(*last++);
+    if (g.slope_of.kind != Activation::Kind::none) g.slope_of.activated = *last;
     g.c = arguments.outputs[0];
     if (input_ == DType::bf16) {
       g.output_bf16 ? launch_piece<__nv_bfloat16, __nv_bfloat16>(form_, g, stream_)
