@@ -21,7 +21,7 @@ Value element(Value values, int index, Where where) {
 }  // namespace
 
 Value flatten_logits(Value logits, Where where) {
-  return as_type(ops::reshape(logits, {logits.shape().elements()}, where), DType::f32, where);
+  return ops::reshape(as_type(logits, DType::f32, where), {logits.shape().elements()}, where);
 }
 
 BceLoss discriminator_bce(Value logits, float smoothing, Where where) {

@@ -215,7 +215,7 @@ class Fuser {
     }
   }
 
-  // A convolution or product whose only reader adds a bias per channel, or activates, ends with it.
+  // A convolution or product whose only reader adds a bias per channel, activates, or widens, ends with it.
   void end_with_activation(int i) {
     if (dead_[index(i)]) return;
     const auto* convolution = std::get_if<kernels::Convolution>(&step(i).spec);
@@ -226,9 +226,17 @@ class Fuser {
       if (pinned_[index(value)] || viewed_[index(value)] || consumers_[index(value)].size() != 1) return;
       const int reader = consumers_[index(value)][0];
       const auto* chain = std::get_if<Pointwise>(&step(reader).spec);
-      if (!chain || chain->instructions.size() != 1 || chain->outputs.size() != 1) return;
+      if (!chain || chain->instructions.size() > 1 || chain->outputs.size() != 1) return;
       const TensorDesc& desc = plan_.values[index(value)].desc;
-      if (chain->shape != desc.shape || chain->outputs[0].type != desc.type) return;
+      if (chain->shape != desc.shape) return;
+      if (chain->instructions.empty()) {  // a cast
+        if (chain->inputs.size() != 1 || desc.type != DType::bf16 || chain->outputs[0].type != DType::f32) return;
+        *result_type(current) = DType::f32;
+        take_place_of(current, reader, -1, "cast");
+        current = reader;
+        continue;
+      }
+      if (chain->outputs[0].type != desc.type) return;
       bool* bias = convolution_bias(current);
       Activation* activation = convolution_activation(current);
       const PointwiseInstruction& instruction = chain->instructions[0];
@@ -258,6 +266,12 @@ class Fuser {
       take_place_of(current, reader, bias_value, name_of(instruction.op));
       current = reader;
     }
+  }
+
+  DType* result_type(int i) {
+    auto* convolution = std::get_if<kernels::Convolution>(&step(i).spec);
+    if (!convolution) return &std::get<kernels::Matmul>(step(i).spec).c.type;
+    return convolution->kind == kernels::ConvolutionKind::dgrad ? &convolution->x.type : &convolution->y.type;
   }
 
   // A convolution moves to the place of its only reader, whose result it makes now, with another operand or none (-1).

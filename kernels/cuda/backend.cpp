@@ -11,19 +11,13 @@
 #include "kernels/cuda/factories.h"
 #include "kernels/cuda/ranges.h"
 #include "kernels/operands.h"
-#include "kernels/slope_of.h"
 
 namespace gannet::kernels::cuda {
 namespace {
 
 struct Maker {
   const Device& device;
-  std::unique_ptr<Kernel> operator()(const Convolution& spec) const {
-    if (spec.slope_of.kind == Activation::Kind::none) return make_convolution(spec, device);
-    Convolution straight = spec;
-    straight.slope_of = {};
-    return then_slope(make_convolution(straight, device), make_pointwise(slope_chain(spec), device));
-  }
+  std::unique_ptr<Kernel> operator()(const Convolution& spec) const { return make_convolution(spec, device); }
   std::unique_ptr<Kernel> operator()(const Matmul& spec) const { return make_matmul(spec, device); }
   std::unique_ptr<Kernel> operator()(const Pointwise& spec) const { return make_pointwise(spec, device); }
   std::unique_ptr<Kernel> operator()(const Reduction& spec) const { return make_reduction(spec, device); }
