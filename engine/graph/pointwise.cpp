@@ -105,6 +105,7 @@ class Constant : public Operator {
     return kernels::Pointwise{
         outputs[0].shape, outputs[0].layout, {}, {{PointwiseOp::constant, 0, 0, value_, 0}}, {outputs[0]}, {0}};
   }
+  float value() const { return value_; }
 
  private:
   float value_;
@@ -175,7 +176,16 @@ namespace ops {
 Value affine(Value a, float alpha, float beta, Where where) { return unary(PointwiseOp::affine, a, where, alpha, beta); }
 Value add(Value a, Value b, Where where) { return binary(PointwiseOp::add, a, b, where); }
 Value subtract(Value a, Value b, Where where) { return binary(PointwiseOp::subtract, a, b, where); }
-Value multiply(Value a, Value b, Where where) { return binary(PointwiseOp::multiply, a, b, where); }
+Value multiply(Value a, Value b, Where where) {
+  // A derivative begins with 1.
+  const auto keeps = [](const Value& one, const Value& other) {
+    const auto* constant = dynamic_cast<const Constant*>(one.node->op.get());
+    return constant && constant->value() == 1 && one.shape().rank() == 0 && other.type().type == DType::f32;
+  };
+  if (keeps(b, a)) return a;
+  if (keeps(a, b)) return b;
+  return binary(PointwiseOp::multiply, a, b, where);
+}
 Value divide(Value a, Value b, Where where) { return binary(PointwiseOp::divide, a, b, where); }
 Value maximum(Value a, Value b, Where where) { return binary(PointwiseOp::maximum, a, b, where); }
 Value minimum(Value a, Value b, Where where) { return binary(PointwiseOp::minimum, a, b, where); }

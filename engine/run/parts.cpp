@@ -20,10 +20,10 @@ class Sharing {
       for (int value : step.inputs) read_[index(value)] = true;
       for (int value : step.outputs) made_[index(value)] = true;
     }
+    for (const Write& write : plan.writes) read_[index(write.value)] = true;
     // What is read under another shape is read.
     for (std::size_t v = 0; v < plan.values.size(); ++v)
-      for (int of = plan.values[v].view_of; of >= 0; of = plan.values[index(of)].view_of) read_[index(of)] = true;
-    for (const Write& write : plan.writes) read_[index(write.value)] = true;
+      for (int of = plan.values[v].view_of; read_[v] && of >= 0; of = plan.values[index(of)].view_of) read_[index(of)] = true;
   }
 
   void run() {
