@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/bf16_copies.h"
 #include "kernels/cpu/factories.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/operands.h"
@@ -185,32 +186,6 @@ class EmaKernel final : public Kernel {
   UpdateRates rates_{};
 };
 
-// A pass over each tensor.
-class Bf16CopiesKernel final : public Kernel {
- public:
-  explicit Bf16CopiesKernel(const Bf16Copies& spec) {
-    const Operands operands = operands_of(spec);
-    for (std::size_t t = 0; t < operands.inputs.size(); ++t) {
-      const TensorDesc &from = operands.inputs[t], &to = operands.outputs[t];
-      casts_.push_back(make_pointwise(Pointwise{from.shape, from.layout, {from}, {}, {to}, {0}}));
-    }
-  }
-
-  std::size_t workspace_bytes() const override {
-    std::size_t most = 0;
-    for (const auto& cast : casts_) most = std::max(most, cast->workspace_bytes());
-    return most;
-  }
-
-  void run(const Arguments& arguments) override {
-    for (std::size_t t = 0; t < casts_.size(); ++t)
-      casts_[t]->run({arguments.inputs + t, arguments.outputs + t, arguments.workspace});
-  }
-
- private:
-  std::vector<std::unique_ptr<Kernel>> casts_;
-};
-
 }  // namespace
 
 std::unique_ptr<Kernel> make_optimizer_update(const OptimizerUpdate& spec) {
@@ -225,7 +200,7 @@ std::unique_ptr<Kernel> make_ema_update(const EmaUpdate& spec) {
 
 std::unique_ptr<Kernel> make_bf16_copies(const Bf16Copies& spec) {
   check_preconditions(spec);
-  return std::make_unique<Bf16CopiesKernel>(spec);
+  return bf16_copies_by(spec, [](const Pointwise& cast) { return make_pointwise(cast); });
 }
 
 }  // namespace gannet::kernels::cpu

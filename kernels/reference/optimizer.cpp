@@ -1,8 +1,7 @@
 // Optimizer updates and moving averages, with PyTorch's formulas (torch.optim.Adam, RMSprop, SGD).
-#include <algorithm>
 #include <cmath>
 
-#include "kernels/operands.h"
+#include "kernels/bf16_copies.h"
 #include "kernels/reference/factories.h"
 
 namespace gannet::kernels::reference {
@@ -97,36 +96,12 @@ class EmaKernel final : public Kernel {
   EmaUpdate spec_;
 };
 
-// A pass over each tensor.
-class Bf16CopiesKernel final : public Kernel {
- public:
-  explicit Bf16CopiesKernel(const Bf16Copies& spec) {
-    const Operands operands = operands_of(spec);
-    for (std::size_t t = 0; t < operands.inputs.size(); ++t) {
-      const TensorDesc &from = operands.inputs[t], &to = operands.outputs[t];
-      casts_.push_back(make(Pointwise{from.shape, from.layout, {from}, {}, {to}, {0}}));
-    }
-  }
-
-  std::size_t workspace_bytes() const override {
-    std::size_t most = 0;
-    for (const auto& cast : casts_) most = std::max(most, cast->workspace_bytes());
-    return most;
-  }
-
-  void run(const Arguments& arguments) override {
-    for (std::size_t t = 0; t < casts_.size(); ++t)
-      casts_[t]->run({arguments.inputs + t, arguments.outputs + t, arguments.workspace});
-  }
-
- private:
-  std::vector<std::unique_ptr<Kernel>> casts_;
-};
-
 }  // namespace
 
 std::unique_ptr<Kernel> make(const OptimizerUpdate& spec) { return std::make_unique<OptimizerKernel>(spec); }
 std::unique_ptr<Kernel> make(const EmaUpdate& spec) { return std::make_unique<EmaKernel>(spec); }
-std::unique_ptr<Kernel> make(const Bf16Copies& spec) { return std::make_unique<Bf16CopiesKernel>(spec); }
+std::unique_ptr<Kernel> make(const Bf16Copies& spec) {
+  return bf16_copies_by(spec, [](const Pointwise& cast) { return make(cast); });
+}
 
 }  // namespace gannet::kernels::reference
