@@ -193,7 +193,8 @@ Program::Program(const Graph& graph, State& state, const PlanOptions& options)
   self.arena = std::make_unique<BackendMemory>(backend, plan.arena_bytes);
   self.results = std::make_unique<BackendMemory>(backend, plan.result_bytes);
   const std::vector<std::byte> nothing(plan.result_bytes);
-  backend.upload(self.results->data(), nothing.data(), nothing.size());  // what lies between them is copied, too
+  if (!nothing.empty())  // what lies between them is copied, too
+    backend.upload(self.results->data(), nothing.data(), nothing.size());
   self.launches.resize(ahead);
   for (Launch& launch : self.launches) launch.inputs = std::make_unique<BackendMemory>(backend, plan.input_bytes);
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
