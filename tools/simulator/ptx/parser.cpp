@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <limits>
 
 namespace sim::ptx {
@@ -62,9 +63,9 @@ void Parser::version() {
   const Token token = lexer_.next();
   const std::size_t point = token.text.find('.');
   const auto number = [](std::string_view digits) {
-    int value = 0;
-    for (const char c : digits.substr(0, 6)) value = c >= '0' && c <= '9' ? value * 10 + (c - '0') : -1000000;
-    return digits.empty() ? -1 : value;
+    int value = -1;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    return error == std::errc() && end == digits.data() + digits.size() ? value : -1;
   };
   if (token.kind != Token::Kind::floating || token.width != 64 || point == std::string_view::npos ||
       number(token.text.substr(0, point)) < 1 || number(token.text.substr(point + 1)) < 0) {
