@@ -351,6 +351,7 @@ struct Writer {
   std::string operator()(const Concatenate& s) const {
     return fmt::format("concatenate inputs={} output={} axis={}", tensors(s.inputs), tensor(s.output), s.axis);
   }
+  std::string operator()(const AllReduce& s) const { return fmt::format("all_reduce tensors={}", tensors(s.tensors)); }
 };
 
 }  // namespace

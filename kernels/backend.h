@@ -7,6 +7,7 @@
 #include <string>
 #include <variant>
 
+#include "kernels/all_reduce.h"
 #include "kernels/batch_norm.h"
 #include "kernels/convolution.h"
 #include "kernels/copy.h"
@@ -19,7 +20,7 @@
 namespace gannet::kernels {
 
 using KernelSpec = std::variant<Convolution, Matmul, Pointwise, Reduction, BatchNorm, SigmoidBce, OptimizerUpdate, EmaUpdate,
-                                Bf16Copies, Random, Copy, Concatenate>;
+                                Bf16Copies, Random, Copy, Concatenate, AllReduce>;
 
 // Pointers in the order that the spec's header gives. 64-byte aligned, never null.
 struct Arguments {
@@ -39,6 +40,8 @@ class Kernel {
   };
   virtual Reorders reorders() const { return {}; }
   virtual void run(const Arguments& arguments) = 0;
+  // What run() started beside the backend's own work (see AllReduce) is over for what the backend is given from here on.
+  virtual void await() {}
 };
 
 // A block of a backend's memory.

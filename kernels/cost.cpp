@@ -34,6 +34,11 @@ double flops(const Bf16Copies&) { return 0; }
 double flops(const Random&) { return 0; }
 double flops(const Copy&) { return 0; }
 double flops(const Concatenate&) { return 0; }
+double flops(const AllReduce& spec) {
+  double elements = 0;
+  for (const TensorDesc& tensor : spec.tensors) elements += count(tensor);
+  return elements;
+}
 
 }  // namespace
 

@@ -51,7 +51,9 @@ Operands operands(const BatchNorm& spec) {
 }
 
 Operands operands(const SigmoidBce& spec) {
-  return {{spec.logits}, {f32_scalar, spec.logits, f32_plain({static_cast<std::int64_t>(spec.targets.size())})}};
+  TensorDesc gradient = spec.logits;
+  gradient.type = spec.gradient;
+  return {{spec.logits}, {f32_scalar, gradient, f32_plain({static_cast<std::int64_t>(spec.targets.size())})}};
 }
 
 Operands operands(const OptimizerUpdate& spec) {
@@ -81,6 +83,7 @@ Operands operands(const Bf16Copies& spec) {
 Operands operands(const Random& spec) { return {{i32_scalar}, {spec.output}}; }
 Operands operands(const Copy& spec) { return {{spec.input}, {spec.output}}; }
 Operands operands(const Concatenate& spec) { return {spec.inputs, {spec.output}}; }
+Operands operands(const AllReduce& spec) { return {spec.tensors, spec.tensors}; }
 
 const char* name(const Convolution& spec) {
   switch (spec.kind) {
@@ -118,6 +121,7 @@ const char* name(const Random& spec) {
 }
 const char* name(const Copy&) { return "copy"; }
 const char* name(const Concatenate&) { return "concatenate"; }
+const char* name(const AllReduce&) { return "all reduce"; }
 
 }  // namespace
 

@@ -144,6 +144,7 @@ void check_one(const KernelSpec& all, const BatchNorm& spec) {
 void check_one(const KernelSpec& all, const SigmoidBce& spec) {
   const auto runs = static_cast<std::int64_t>(spec.targets.size());
   require(all, spec.logits.type == DType::f32 && plain(spec.logits), "logits are f32 and plain");
+  require(all, spec.gradient == DType::f32 || spec.gradient == DType::bf16, "the gradient is f32 or bf16");
   require(all, runs >= 1 && spec.targets.size() == spec.weights.size(), "there are {} targets and {} weights", runs,
           spec.weights.size());
   require(all, spec.logits.elements() % runs == 0, "{} targets do not divide the logits", runs);
@@ -170,8 +171,10 @@ void check_one(const KernelSpec& all, const EmaUpdate& spec) {
 
 void check_one(const KernelSpec& all, const Bf16Copies& spec) { check_parameters(all, spec.parameters); }
 
+void check_one(const KernelSpec& all, const AllReduce&) { require(all, false, "a backend has no ranks"); }
+
 void check_one(const KernelSpec& all, const Random& spec) {
-  require(all, spec.output.type == DType::f32 && plain(spec.output), "the output is f32 and plain");
+  require(all, floating(spec.output) && plain(spec.output), "the output is f32 or bf16, and plain");
 }
 
 void check_one(const KernelSpec& all, const Copy& spec) {

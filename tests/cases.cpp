@@ -31,6 +31,7 @@ struct MakePlain {
   void operator()(Random& s) const { make_plain(s.output); }
   void operator()(Copy& s) const { make_plain(s.input), make_plain(s.output); }
   void operator()(Concatenate& s) const { make_plain(s.inputs), make_plain(s.output); }
+  void operator()(AllReduce& s) const { make_plain(s.tensors); }
 };
 
 std::string text(const Activation& activation) {
@@ -93,6 +94,7 @@ struct Attributes {
                        gannet::to_string(s.input_start), gannet::to_string(s.output_start), gannet::to_string(s.extent));
   }
   std::string operator()(const Concatenate& s) const { return fmt::format(" axis {}", s.axis); }
+  std::string operator()(const AllReduce&) const { return ""; }
 };
 
 double drawn(Draw& draw, const Fill& fill, std::size_t index) {

@@ -121,6 +121,7 @@ void add_training(std::vector<Refusal>& all) {
   all.push_back({"a weight for each target", with(bce, [](SigmoidBce& s) { s.weights = {1}; })});
   all.push_back({"there is a target", with(bce, [](SigmoidBce& s) { s.targets = s.weights = {}; })});
   all.push_back({"logits are f32", with(bce, [](SigmoidBce& s) { s.logits.type = DType::bf16; })});
+  all.push_back({"the gradient is floating", with(bce, [](SigmoidBce& s) { s.gradient = DType::i32; })});
 
   OptimizerUpdate adam;
   adam.parameters = {f32({3, 5})};
@@ -133,8 +134,8 @@ void add_training(std::vector<Refusal>& all) {
   all.push_back({"parameters are f32", Bf16Copies{{bf16({3, 5})}}});
   all.push_back({"decay is at most 1", EmaUpdate{{f32({3, 5})}, 1.5f}});
   Random random;
-  random.output = bf16({7});
-  all.push_back({"the output is f32", random});
+  random.output = {DType::i32, {7}, Layout::plain};
+  all.push_back({"the output is floating", random});
   random.output = f32({2, 2, 2, 8}, Layout::blocked8);
   all.push_back({"the output is plain", random});
 }
@@ -162,6 +163,7 @@ void add_movement(std::vector<Refusal>& all) {
   refuse("extents add up", [](Concatenate& s) { s.output.shape = {2, 8}; });
   refuse("other extents agree", [](Concatenate& s) { s.inputs[1].shape = {3, 4}; });
   refuse("types agree", [](Concatenate& s) { s.inputs[1].type = DType::bf16; });
+  all.push_back({"only a communicator has ranks", AllReduce{AllReduce::Combine::sum, {f32({3})}}});
 }
 
 }  // namespace

@@ -29,6 +29,7 @@ struct Maker {
   std::unique_ptr<Kernel> operator()(const Random& spec) const { return make_random(spec); }
   std::unique_ptr<Kernel> operator()(const Copy& spec) const { return make_copy(spec); }
   std::unique_ptr<Kernel> operator()(const Concatenate& spec) const { return make_concatenate(spec); }
+  std::unique_ptr<Kernel> operator()(const AllReduce&) const { return nullptr; }  // refused before
 };
 
 int lanes(VectorSet vectors) {

@@ -29,6 +29,7 @@ struct Maker {
   std::unique_ptr<Kernel> operator()(const Random& spec) const { return make_random(spec, device); }
   std::unique_ptr<Kernel> operator()(const Copy& spec) const { return make_copy(spec, device); }
   std::unique_ptr<Kernel> operator()(const Concatenate& spec) const { return make_concatenate(spec, device); }
+  std::unique_ptr<Kernel> operator()(const AllReduce&) const { return nullptr; }  // refused before
 };
 
 // Device threads count elements in 32 bits; nothing that trains comes near.

@@ -31,6 +31,7 @@ struct HeaderTypes {
   void operator()(Random& s) const { store_as_f64(s.output); }
   void operator()(Copy& s) const { store_as_f64(s.input), store_as_f64(s.output); }
   void operator()(Concatenate& s) const { store_as_f64(s.inputs), store_as_f64(s.output); }
+  void operator()(AllReduce& s) const { store_as_f64(s.tensors); }
 };
 
 class ReferenceBackend final : public Backend {

@@ -1,0 +1,63 @@
+// The ranks of a job as processes: they find each other, compare what must be equal, watch each other, and end together.
+//
+// Rank 0 listens; every other rank keeps one connection to it, from a thread of its own that says each second that this rank
+// lives, and at which step and phase it is. What one rank reports - a failure, a connection that broke, a silence - rank 0
+// passes on, and every rank ends. No file takes part, and who knocks must name the job, so that nothing stale is met.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/parallel/world.h"
+
+namespace gannet {
+
+struct GroupOptions {
+  double silence_seconds = 30;   // a rank unheard of for so long, or that long in one phase of a step, ends the job
+  double patience_seconds = 60;  // for all ranks to come together at the start
+};
+
+class Group {
+ public:
+  // Returns when all ranks have met. RuntimeError names the ranks that did not come, or says which ports are taken.
+  explicit Group(const World& world, const GroupOptions& options = {});
+  // Takes leave, so that the others do not take the end for a failure. A rank that ends by an exception calls fail() before.
+  ~Group();
+  Group(const Group&) = delete;
+  Group& operator=(const Group&) = delete;
+
+  const World& world() const;
+  int rank() const { return world().rank; }
+  int size() const { return world().size; }
+  std::string host(int rank) const;     // the name that the rank's machine gives itself
+  std::string address(int rank) const;  // from which it reached rank 0: where others can reach it
+
+  // Everybody gives bytes and gets everybody's, by rank. All ranks call these in the same order. For the start and the end of a
+  // job and for seldom things in between, not for steps. They wait as long as the others live.
+  std::vector<std::string> gather(std::string_view mine);
+  std::string broadcast(std::string_view from_rank_0);
+  // InputError in every rank when `mine` is not the same everywhere: "rank 2 (host b) has another WHAT than rank 0 (host a):
+  // …". `difference` says in words how two of them differ; by default nothing more is said.
+  using Difference = std::function<std::string(const std::string& first, const std::string& other)>;
+  void require_equal(const std::string& what, std::string_view mine, const Difference& difference = {});
+
+  // What this rank is at, for the messages of all. Allocates nothing. `phase` stays valid (a literal or a model's own). A phase
+  // that is watched may not last longer than silence_seconds; one that is not (drawing, saving, planning) may.
+  void at(std::int64_t step, const char* phase, bool watched = true) noexcept;
+
+  // Called once, by the thread of the group, with what ended the job, before it ends this process with exit code 1.
+  void on_end(std::function<void(const std::string& message)> callback);
+  // This rank fails with `message`: every other rank ends by itself, saying which rank, on which host, at which step and phase,
+  // and why. Returns what this one should print.
+  std::string fail(const std::string& message);
+
+ private:
+  struct Implementation;
+  std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace gannet
