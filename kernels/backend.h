@@ -90,6 +90,7 @@ class Backend {
   // Launches that may be under way at once, each of a Run with inputs of its own: with two, the host writes the inputs of one
   // while the device works on the other.
   virtual int launches_ahead() const { return 1; }
+  virtual void* stream() const { return nullptr; }  // cudaStream_t of a CUDA backend: what its kernels run on
   // Takes down the kernels that `kernels` runs. inputs, results: where they read and leave what the host writes and reads.
   // The default, for host memory, calls `kernels` at every launch.
   virtual std::unique_ptr<Run> record(std::function<void()> kernels, Block inputs, Block results);

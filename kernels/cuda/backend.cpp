@@ -208,6 +208,7 @@ class CudaBackend final : public Backend {
 
   bool host_memory() const override { return false; }
   int launches_ahead() const override { return 2; }
+  void* stream() const override { return device_.stream; }
   std::unique_ptr<Run> record(std::function<void()> kernels, Block inputs, Block results) override {
     return std::make_unique<CudaRun>(std::move(kernels), inputs, results, device_.stream, copies_, !kernel_by_kernel_);
   }
