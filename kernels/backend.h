@@ -63,6 +63,23 @@ class Run {
   virtual const void* results() = 0;
 };
 
+// Where a library that brings kernels of its own works beside the backend. Outlived by the backend.
+class SideStream {
+ public:
+  virtual ~SideStream() = default;
+  virtual void* stream() const = 0;  // a cudaStream_t
+
+  // A piece of work on the stream, also among kernels that are taken down (Backend::record).
+  class Work {
+   public:
+    virtual ~Work() = default;
+    virtual void begin() = 0;  // what the stream is given from here on starts once what the backend was given before is done
+    virtual void end() = 0;
+    virtual void await() = 0;  // what the backend is given from here on starts once the work up to end() is done
+  };
+  virtual std::unique_ptr<Work> work() = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -90,10 +107,12 @@ class Backend {
   // Launches that may be under way at once, each of a Run with inputs of its own: with two, the host writes the inputs of one
   // while the device works on the other.
   virtual int launches_ahead() const { return 1; }
-  virtual void* stream() const { return nullptr; }  // cudaStream_t of a CUDA backend: what its kernels run on
   // Takes down the kernels that `kernels` runs. inputs, results: where they read and leave what the host writes and reads.
   // The default, for host memory, calls `kernels` at every launch.
   virtual std::unique_ptr<Run> record(std::function<void()> kernels, Block inputs, Block results);
+
+  // Null where there is no such thing: what runs on the host is done when it returns.
+  virtual std::unique_ptr<SideStream> side_stream() { return nullptr; }
 
   // A named range of the host's work that profilers show, with the kernels that it starts. Ranges nest. Neither allocates.
   virtual void begin_range(const std::string& /*name*/) {}

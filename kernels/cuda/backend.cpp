@@ -8,8 +8,10 @@
 
 #include "kernels/check.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/event.h"
 #include "kernels/cuda/factories.h"
 #include "kernels/cuda/ranges.h"
+#include "kernels/cuda/side_stream.h"
 #include "kernels/operands.h"
 
 namespace gannet::kernels::cuda {
@@ -44,18 +46,6 @@ void check_operands(const KernelSpec& spec) {
     }
   }
 }
-
-class Event {
- public:
-  Event() { GANNET_CUDA(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming)); }
-  ~Event() { cudaEventDestroy(event_); }
-  Event(const Event&) = delete;
-  Event& operator=(const Event&) = delete;
-  operator cudaEvent_t() const { return event_; }
-
- private:
-  cudaEvent_t event_ = nullptr;
-};
 
 // Host memory that the device copies from and to by itself.
 class PinnedMemory {
@@ -208,10 +198,11 @@ class CudaBackend final : public Backend {
 
   bool host_memory() const override { return false; }
   int launches_ahead() const override { return 2; }
-  void* stream() const override { return device_.stream; }
   std::unique_ptr<Run> record(std::function<void()> kernels, Block inputs, Block results) override {
     return std::make_unique<CudaRun>(std::move(kernels), inputs, results, device_.stream, copies_, !kernel_by_kernel_);
   }
+
+  std::unique_ptr<SideStream> side_stream() override { return make_side_stream(device_); }
 
   void begin_range(const std::string& name) override { ranges_.begin(name); }
   void end_range() override { ranges_.end(); }
