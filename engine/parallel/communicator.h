@@ -20,6 +20,9 @@ class Communicator {
   virtual std::unique_ptr<kernels::Kernel> create(const kernels::AllReduce& spec) = 0;
 };
 
+// InputError where no communicator makes the kernel: tensors are f32 or bf16, and there is one.
+void check_all_reduce(const kernels::AllReduce& spec);
+
 // Between processes on CPUs, by Gloo over TCP; the kernels' memory is the host's. RuntimeError in a build without Gloo.
 std::unique_ptr<Communicator> make_gloo_communicator(Group& group);
 // Between GPUs, by NCCL, loaded when this is called; RuntimeError says what is missing. `backend` is the CUDA backend that the
