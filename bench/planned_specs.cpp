@@ -32,6 +32,7 @@ class ListingBackend final : public Backend {
   Layout picture_layout(const Shape&, DType) const override { return Layout::plain; }
   Layout filter_layout(const Shape&, DType) const override { return Layout::plain; }
   bool supports(DType) const override { return true; }
+  bool ends_with_slopes() const override { return true; }
   void* allocate(std::size_t bytes) override { return std::aligned_alloc(64, (bytes + 64) / 64 * 64); }
   void release(void* memory) noexcept override { std::free(memory); }
   void upload(void* device, const void* host, std::size_t bytes) override { std::memcpy(device, host, bytes); }

@@ -191,7 +191,8 @@ BatchNorm batch_norm(const Keys& keys, BatchNorm::Kind kind) {
 }
 
 SigmoidBce sigmoid_bce(const Keys& keys) {
-  return {keys.tensor("logits"), keys.list<float>("targets"), keys.list<float>("weights")};
+  return {keys.tensor("logits"), keys.list<float>("targets"), keys.list<float>("weights"),
+          keys.has("bf16") ? DType::bf16 : DType::f32};
 }
 
 OptimizerUpdate optimizer(const Keys& keys, OptimizerUpdate::Kind kind) {
@@ -325,8 +326,8 @@ struct Writer {
                        activation(s.activation), s.momentum > 0 ? fmt::format(" momentum={}", s.momentum) : "");
   }
   std::string operator()(const SigmoidBce& s) const {
-    return fmt::format("sigmoid_bce logits={} targets={} weights={}", tensor(s.logits), fmt::join(s.targets, ";"),
-                       fmt::join(s.weights, ";"));
+    return fmt::format("sigmoid_bce logits={} targets={} weights={}{}", tensor(s.logits), fmt::join(s.targets, ";"),
+                       fmt::join(s.weights, ";"), s.gradient == DType::bf16 ? " bf16" : "");
   }
   std::string operator()(const OptimizerUpdate& s) const {
     const char* kind = s.kind == OptimizerUpdate::Kind::adam      ? "adam"

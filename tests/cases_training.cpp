@@ -51,6 +51,7 @@ Case sigmoid_bce_case(Draw& draw) {
   Case result;
   result.fills = {draw.pick<Fill>({normal(0, 2), normal(0, 2), normal(0, 50), uniform(-1e4, 1e4),
                                    listed({0, -0.0, 88, -88, 89, -89, 1e30, -1e30, 17, -17, 1e-20})})};
+  spec.gradient = draw.pick({DType::f32, DType::bf16});
   result.floor = 1e-3;
   result.spec = spec;
   return result;
@@ -128,14 +129,14 @@ Case bf16_copies_case(Draw& draw) {
   return result;
 }
 
-Case random_case(Draw& draw, Random::Distribution distribution, std::int64_t elements) {
+Case random_case(Draw& draw, Random::Distribution distribution, DType type, std::int64_t elements) {
   Random spec;
   spec.distribution = distribution;
   spec.a = draw.pick({0.0f, -1.0f, 0.5f});
   spec.b = draw.pick({1.0f, 2.0f, 0.02f});
   spec.seed = draw.word();
   spec.stream = static_cast<std::uint32_t>(draw.word());
-  spec.output = {DType::f32, Shape{elements}, Layout::plain};
+  spec.output = {type, Shape{elements}, Layout::plain};
   Case result;
   result.fills = {listed({static_cast<double>(draw.pick<std::int64_t>({0, 1, 12345, 2147483647, -1}))})};
   result.tolerance = 0;
@@ -175,7 +176,8 @@ std::vector<Case> random_cases() {
   using Distribution = Random::Distribution;
   for (const Distribution distribution : {Distribution::normal, Distribution::uniform}) {
     for (const std::int64_t elements : {1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 100, 1023, 6400, 100'003}) {
-      table.add(2, [&](Draw& draw) { return random_case(draw, distribution, elements); });
+      for (const DType type : {DType::f32, DType::bf16})
+        table.add(2, [&](Draw& draw) { return random_case(draw, distribution, type, elements); });
     }
   }
   return table.take();

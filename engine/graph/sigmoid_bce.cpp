@@ -44,7 +44,7 @@ class SigmoidBce : public Operator {
   }
 
   Kernel kernel(std::span<const TensorDesc> inputs, std::span<const TensorDesc>) const override {
-    return kernels::SigmoidBce{inputs[0], targets_, weights_};
+    return kernels::SigmoidBce{inputs[0], targets_, weights_, DType::f32};
   }
 
  private:

@@ -118,6 +118,10 @@ class Fuser {
   // Broadcasts and casts only move an operand; a chain without operands is a constant.
   static bool is_free(const Pointwise& chain) { return chain.inputs.empty() || chain.instructions.empty(); }
 
+  static bool is_affine(const Pointwise& chain) {
+    return chain.inputs.size() == 1 && chain.instructions.size() == 1 && chain.instructions[0].op == PointwiseOp::affine;
+  }
+
   // The value itself, or under a view of a constant, the constant: it has no shape that matters.
   int source_of(int value) const {
     const int root = plan_.root(value), j = producer_[index(root)];
@@ -193,7 +197,8 @@ class Fuser {
            std::any_of(readers.begin(), readers.end(), [&](int r) { return r != reader; });
   }
 
-  // Broadcasts, casts and constants cost nothing inside a chain: every reader takes its own.
+  // Broadcasts, casts and constants cost nothing inside a chain, and an affine map next to nothing if it is broadcast there:
+  // every reader takes its own.
   void inline_free_operands(int i) {
     bool changed = true;
     while (changed) {
@@ -202,7 +207,8 @@ class Fuser {
         const int j = producer_[index(source_of(value))];
         if (j < 0 || dead_[index(j)]) continue;
         const auto* made = std::get_if<Pointwise>(&step(j).spec);
-        if (!made || !is_free(*made) || made->outputs.size() != 1) continue;
+        if (!made || made->outputs.size() != 1) continue;
+        if (!is_free(*made) && !(is_affine(*made) && made->shape != chain_of(i)->shape)) continue;
         // A cast of pictures to bf16 halves the bytes of every reader: it is worth storing when pictures are read twice.
         if (made->instructions.empty() && made->inputs[0].shape == made->outputs[0].shape &&
             made->outputs[0].type == DType::bf16 && consumers_[index(value)].size() > 1)
@@ -246,10 +252,10 @@ class Fuser {
         const std::size_t other = step(reader).inputs[0] == value ? 1 : 0;
         const TensorDesc& addend = chain->inputs[other];
         const int channel = desc.shape.rank() - 1;
-        if (addend.type != DType::f32 || addend.elements() != desc.shape[channel] ||
+        bias_value = before_cast(step(reader).inputs[other]);
+        if (plan_.values[index(bias_value)].desc.type != DType::f32 || addend.elements() != desc.shape[channel] ||
             addend.shape[channel] != desc.shape[channel])
           return;
-        bias_value = step(reader).inputs[other];
         *bias = true;
       } else if (activation->kind == Activation::Kind::none && step(reader).inputs.size() == 1) {
         if (instruction.op == PointwiseOp::leaky_relu)
@@ -266,6 +272,14 @@ class Fuser {
       take_place_of(current, reader, bias_value, name_of(instruction.op));
       current = reader;
     }
+  }
+
+  // What a value was before it was rounded, if it was.
+  int before_cast(int value) {
+    const int j = producer_[index(plan_.root(value))];
+    const auto* made = j < 0 || dead_[index(j)] ? nullptr : std::get_if<Pointwise>(&step(j).spec);
+    const bool cast = made && made->instructions.empty() && made->inputs.size() == 1 && made->inputs[0].shape == made->shape;
+    return cast ? step(j).inputs[0] : value;
   }
 
   DType* result_type(int i) {

@@ -266,7 +266,7 @@ void set_operands(KernelSpec& spec, const std::vector<TensorDesc>& in, const std
   } else if (auto* batch_norm = std::get_if<BatchNorm>(&spec)) {
     batch_norm->x = in[0];
   } else if (auto* bce = std::get_if<SigmoidBce>(&spec)) {
-    bce->logits = in[0];
+    bce->logits = in[0], bce->gradient = out[1].type;
   } else if (auto* update = std::get_if<OptimizerUpdate>(&spec)) {
     for (std::size_t i = 0; i < update->parameters.size(); ++i)
       update->parameters[i] = in[2 + i * (2 + index(update->moments()))];

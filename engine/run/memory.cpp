@@ -166,6 +166,7 @@ void assign_memory(Plan& plan, const Backend& backend, std::size_t guard) {
   };
   plan.input_bytes = place_all(Value::Home::input);
   plan.result_bytes = place_all(Value::Home::result);
+  plan.constant_bytes = place_all(Value::Home::constant);
 
   const auto needs_block = [&](int value) {
     return plan.values[index(value)].home == Value::Home::arena && plan.values[index(value)].view_of < 0;

@@ -37,6 +37,12 @@ class Sharing {
  private:
   Value& value(int v) { return plan_.values[index(v)]; }
 
+  // What a view shows all of, as it lies in memory.
+  int whole_of(int v) {
+    const int root = plan_.root(v);
+    return value(root).desc.elements() == value(v).desc.elements() && value(root).desc.layout == Layout::plain ? root : v;
+  }
+
   static bool aligned(std::int64_t elements, DType type) {
     return elements * static_cast<std::int64_t>(size_of(type)) % alignment == 0;
   }
@@ -46,16 +52,18 @@ class Sharing {
     if (concatenate.axis != 0) return false;
     std::int64_t first = 0;
     for (std::size_t i = 0; i < step.inputs.size(); ++i) {
-      const int part = step.inputs[i];
+      const int part = whole_of(step.inputs[i]);
+      const auto is_part = [&](int other) { return plan_.root(other) == part; };
       const bool own = value(part).view_of < 0 && value(part).home == Value::Home::arena && made_[index(part)] &&
-                       std::count(step.inputs.begin(), step.inputs.end(), part) == 1 &&
-                       std::none_of(plan_.writes.begin(), plan_.writes.end(), [&](const Write& w) { return w.value == part; });
+                       std::count_if(step.inputs.begin(), step.inputs.end(), is_part) == 1 &&
+                       std::none_of(plan_.writes.begin(), plan_.writes.end(), [&](const Write& w) { return is_part(w.value); });
       if (!own || concatenate.inputs[i].layout != concatenate.output.layout || !aligned(first, concatenate.output.type))
         return false;
       first += concatenate.inputs[i].elements();
     }
     first = 0;
-    for (int part : step.inputs) {
+    for (int input : step.inputs) {
+      const int part = whole_of(input);
       value(part).view_of = step.outputs[0];
       value(part).first = first;
       first += value(part).desc.elements();

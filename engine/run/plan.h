@@ -1,5 +1,6 @@
 // The planned form of a graph: steps over numbered values, in order. Each pass rewrites it:
-//   lower (graph -> plan), fuse, assign_layouts, gather_copies, share_parts, assign_updates, assign_memory.
+//   lower (graph -> plan), fuse, store_as_read, assign_layouts, gather_copies, share_parts, assign_updates, find_constants,
+//   assign_memory.
 #pragma once
 
 #include <cstddef>
@@ -15,13 +16,14 @@ namespace gannet::plan {
 struct Value {
   TensorDesc desc;
   std::string label;
-  enum class Home { arena, input, variable, result };  // result: a single element that the host reads after every run
+  // result: few elements that the host reads after every run; constant: made once, before the first
+  enum class Home { arena, input, variable, result, constant };
   Home home = Home::arena;
   std::string home_name;   // of the input or variable
   int view_of = -1;        // the value among whose elements these are, under another shape (both plain) or a part; -1: its own
   std::int64_t first = 0;  // of that value's elements
   bool kept = false;       // read by the host after the run
-  // Where assign_memory put it: bytes from the start of the arena, the inputs or the results.
+  // Where assign_memory put it: bytes from the start of the arena, the inputs, the results or the constants.
   std::size_t offset = 0;
 };
 
@@ -31,6 +33,7 @@ struct Step {
   std::string label;
   std::string player = {};  // "discriminator": the first word of its operator's scope; empty where there is none
   std::size_t workspace_bytes = 0, workspace_offset = 0;
+  bool once = false;  // run before the first run only
 };
 
 struct Write {  // a variable's value after the run
@@ -45,7 +48,7 @@ struct Plan {
   std::vector<Variable> reads;
   std::vector<Write> writes;
   int traced = 0, pruned = 0, picture_reorders = 0;
-  std::size_t arena_bytes = 0, input_bytes = 0, result_bytes = 0;
+  std::size_t arena_bytes = 0, input_bytes = 0, result_bytes = 0, constant_bytes = 0;
 
   int root(int value) const;                    // follows views
   std::int64_t first_in_root(int value) const;  // element
@@ -57,6 +60,9 @@ Plan lower(const Graph& graph);
 // Pointwise chains into single passes, chains into the sums that end them, bias and activation into convolutions, and for
 // backends that gain by it the slopes of activations.
 void fuse(Plan& plan, const kernels::Backend& backend);
+
+// Kernels round to bf16 and scale as they store what is only read that way.
+void store_as_read(Plan& plan);
 
 // Chooses how each value lies in memory and inserts the copies that remain. Variables in the state keep their layout.
 void assign_layouts(Plan& plan, const kernels::Backend& backend, const State& state);
@@ -71,6 +77,9 @@ void share_parts(Plan& plan);
 // Makes variables be updated in place where no later step needs the old value; inserts copies elsewhere. The state has
 // them all by now.
 void assign_updates(Plan& plan, const State& state);
+
+// Steps that depend on nothing that a run changes are marked: what they make stays.
+void find_constants(Plan& plan);
 
 // Liveness, in-place reuse, offsets in one arena. guard: bytes left free around every buffer.
 void assign_memory(Plan& plan, const kernels::Backend& backend, std::size_t guard);

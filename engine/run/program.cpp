@@ -43,7 +43,7 @@ struct Program::Implementation {
   kernels::Backend& backend;
   plan::Plan plan;
   PlanReport report;
-  std::unique_ptr<BackendMemory> arena, results;
+  std::unique_ptr<BackendMemory> arena, results, constants;
   std::vector<Instruction> instructions;
   std::vector<Launch> launches;  // by turns
   std::size_t next = 0;          // the launch of the next run
@@ -73,6 +73,8 @@ struct Program::Implementation {
         return static_cast<std::byte*>(launches[launch].inputs->data()) + v.offset;
       case plan::Value::Home::result:
         return static_cast<std::byte*>(results->data()) + v.offset;
+      case plan::Value::Home::constant:
+        return static_cast<std::byte*>(constants->data()) + v.offset;
       case plan::Value::Home::variable:
         return state.data(v.home_name);
     }
@@ -113,7 +115,26 @@ struct Program::Implementation {
     return static_cast<std::byte*>(run.inputs()) + plan.values[static_cast<std::size_t>(value)].offset;
   }
 
-  // The bytes of arena, results and inputs that belong to no buffer at any time.
+  // What never changes is made now.
+  void run_once() {
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+      if (plan.steps[i].once) {
+        run(i, 0);
+        continue;
+      }
+      if (kept != i) {
+        plan.steps[kept] = std::move(plan.steps[i]);
+        instructions[kept] = std::move(instructions[i]);
+      }
+      ++kept;
+    }
+    backend.synchronize();
+    plan.steps.resize(kept);
+    instructions.resize(kept);
+  }
+
+  // The bytes of arena, results, constants and inputs that belong to no buffer at any time.
   template <typename F>
   void for_each_guard(F f) const {
     const auto gaps = [&](std::size_t total, std::vector<std::pair<std::size_t, std::size_t>> used, BackendMemory& memory) {
@@ -136,6 +157,7 @@ struct Program::Implementation {
       if (step.workspace_bytes) in_arena.emplace_back(step.workspace_offset, step.workspace_bytes);
     gaps(plan.arena_bytes, std::move(in_arena), *arena);
     gaps(plan.result_bytes, used(plan::Value::Home::result), *results);
+    gaps(plan.constant_bytes, used(plan::Value::Home::constant), *constants);
     for (const Launch& launch : launches) gaps(plan.input_bytes, used(plan::Value::Home::input), *launch.inputs);
   }
 };
@@ -146,7 +168,10 @@ Program::Program(const Graph& graph, State& state, const PlanOptions& options)
   kernels::Backend& backend = self.backend;
   plan::Plan& plan = self.plan;
   plan = plan::lower(graph);
-  if (options.fuse) plan::fuse(plan, backend);
+  if (options.fuse) {
+    plan::fuse(plan, backend);
+    plan::store_as_read(plan);
+  }
   if (options.layouts) plan::assign_layouts(plan, backend, state);
   if (options.fuse) {
     plan::gather_copies(plan);
@@ -162,6 +187,7 @@ Program::Program(const Graph& graph, State& state, const PlanOptions& options)
     state.add(write.variable, value.view_of < 0 ? value.desc.layout : Layout::plain);
   }
   plan::assign_updates(plan, state);
+  if (options.fuse) plan::find_constants(plan);
   for (const plan::Value& value : plan.values)
     if (value.home == plan::Value::Home::variable && value.view_of < 0)
       GANNET_CHECK(state.desc(value.home_name) == value.desc, "variable '{}' lies as {} but is planned as {}", value.home_name,
@@ -169,7 +195,6 @@ Program::Program(const Graph& graph, State& state, const PlanOptions& options)
 
   self.report.operators_traced = plan.traced;
   self.report.operators_pruned = plan.pruned;
-  self.report.kernels = static_cast<int>(plan.steps.size());
   self.report.picture_reorders = plan.picture_reorders;
   for (plan::Step& step : plan.steps) {
     try {
@@ -181,17 +206,20 @@ Program::Program(const Graph& graph, State& state, const PlanOptions& options)
     const auto reorders = self.instructions.back().kernel->reorders();
     self.report.picture_reorders += reorders.pictures;
     self.report.filter_reorders += reorders.filters;
+    if (step.once) continue;
+    ++self.report.kernels;
     const kernels::Cost cost = kernels::cost_of(step.spec);
     self.report.flops += cost.flops;
     self.report.bytes += cost.bytes;
   }
   self.guard = options.guard_bytes;
   plan::assign_memory(plan, backend, options.guard_bytes);
-  self.report.arena_bytes = plan.arena_bytes;
+  self.report.arena_bytes = plan.arena_bytes + plan.constant_bytes;
   const auto ahead = static_cast<std::size_t>(backend.launches_ahead());
   self.report.input_bytes = plan.input_bytes * ahead;
   self.arena = std::make_unique<BackendMemory>(backend, plan.arena_bytes);
   self.results = std::make_unique<BackendMemory>(backend, plan.result_bytes);
+  self.constants = std::make_unique<BackendMemory>(backend, plan.constant_bytes);
   const std::vector<std::byte> nothing(plan.result_bytes);
   if (!nothing.empty())  // what lies between them is copied, too
     backend.upload(self.results->data(), nothing.data(), nothing.size());
@@ -223,6 +251,7 @@ Program::Program(const Graph& graph, State& state, const PlanOptions& options)
       backend.upload(at, pattern.data(), bytes);
     });
   }
+  self.run_once();
   for (std::size_t launch = 0; launch < ahead; ++launch)
     self.launches[launch].run =
         backend.record([&self, launch] { self.run_all(launch); }, {self.launches[launch].inputs->data(), plan.input_bytes},

@@ -19,16 +19,16 @@ class RandomKernel final : public Kernel {
     settings_.key_low = static_cast<std::uint32_t>(spec.seed);
     settings_.key_high = static_cast<std::uint32_t>(spec.seed >> 32);
     settings_.stream = spec.stream;
+    settings_.type = spec.output.type;
   }
 
   void run(const Arguments& arguments) override {
     Draw draw = settings_;
     draw.step = static_cast<std::uint32_t>(*static_cast<const std::int32_t*>(arguments.inputs[0]));
-    auto* output = static_cast<float*>(arguments.outputs[0]);
     const std::int64_t groups = (elements_ + random_group - 1) / random_group;
     parallel_for(threads_, threads_, [&](std::int64_t part, int) {
       draw_(draw, groups * part / threads_ * random_group, std::min(elements_, groups * (part + 1) / threads_ * random_group),
-            output);
+            arguments.outputs[0]);
     });
   }
 

@@ -14,12 +14,13 @@ struct Draw {
   Random::Distribution distribution;
   float a, scale;  // a + scale * (normal or uniform number)
   std::uint32_t key_low, key_high, stream, step;
+  DType type;  // of the output
 };
 
 // clang-format off
 GANNET_PER_VECTOR_SET(
   // Elements [begin, end); begin is a multiple of the group.
-  void draw(const Draw& draw, std::int64_t begin, std::int64_t end, float* output);
+  void draw(const Draw& draw, std::int64_t begin, std::int64_t end, void* output);
 )
 // clang-format on
 

@@ -23,7 +23,8 @@ class SigmoidBceKernel final : public Kernel {
 
   void run(const Arguments& arguments) override {
     const auto* logits = static_cast<const float*>(arguments.inputs[0]);
-    auto* gradient = static_cast<float*>(arguments.outputs[1]);
+    auto* gradient = static_cast<std::byte*>(arguments.outputs[1]);
+    const std::size_t element = size_of(spec_.gradient);
     auto* probability = static_cast<float*>(arguments.outputs[2]);
     auto* sums = static_cast<BceSums*>(arguments.workspace);
     parallel_for(threads_, runs() * pieces_, [&](std::int64_t piece, int) {
@@ -31,8 +32,8 @@ class SigmoidBceKernel final : public Kernel {
       const std::int64_t begin = piece % pieces_ * piece_elements;
       const std::int64_t first = piece / pieces_ * length_ + begin;
       const auto scale = static_cast<float>(static_cast<double>(spec_.weights[run]) / static_cast<double>(length_));
-      sums[piece] =
-          function_(logits + first, std::min(piece_elements, length_ - begin), spec_.targets[run], scale, gradient + first);
+      sums[piece] = function_(logits + first, std::min(piece_elements, length_ - begin), spec_.targets[run], scale,
+                              spec_.gradient == DType::bf16, gradient + static_cast<std::size_t>(first) * element);
     });
     double loss = 0;
     for (std::int64_t run = 0; run < runs(); ++run) {

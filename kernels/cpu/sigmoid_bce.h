@@ -13,8 +13,8 @@ struct BceSums {
 
 // clang-format off
 GANNET_PER_VECTOR_SET(
-  // gradient = scale * (sigmoid(x) - target); the sums of softplus(x) - target * x and of sigmoid(x).
-  BceSums sigmoid_bce(const float* logits, std::int64_t n, float target, float scale, float* gradient);
+  // gradient, of f32 or bf16, = scale * (sigmoid(x) - target); the sums of softplus(x) - target * x and of sigmoid(x).
+  BceSums sigmoid_bce(const float* logits, std::int64_t n, float target, float scale, bool narrow, void* gradient);
 )
 // clang-format on
 

@@ -66,13 +66,13 @@ __host__ __device__ inline Number number_of_bits(Word word) {
 
 struct Task {
   const std::int32_t* step;
-  float* output;
+  void* output;
   std::int64_t elements;
   float a, scale;
   std::uint32_t key_low, key_high, stream;
 };
 
-template <Random::Distribution distribution>
+template <Random::Distribution distribution, typename T>
 __global__ void __launch_bounds__(threads) draw(const __grid_constant__ Task task) {
   const std::int64_t block = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x, first = 4 * block;
   if (first >= task.elements) return;
@@ -93,19 +93,29 @@ __global__ void __launch_bounds__(threads) draw(const __grid_constant__ Task tas
       put(pair + 1, y);
     }
   }
+  auto* output = static_cast<T*>(task.output) + first;
   if (first + 4 <= task.elements) {
-    store(task.output + first, values);
+    store(output, values);
     return;
   }
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    if (first + i < task.elements) task.output[first + i] = values[i];
+    if (first + i < task.elements) output[i] = narrowed<T>(values[i]);
   }
+}
+
+template <typename T>
+auto kernel_of(Random::Distribution distribution) {
+  return distribution == Random::Distribution::uniform ? draw<Random::Distribution::uniform, T>
+                                                       : draw<Random::Distribution::normal, T>;
 }
 
 class RandomKernel final : public Kernel {
  public:
-  RandomKernel(const Random& spec, const Device& device) : distribution_(spec.distribution), stream_(device.stream) {
+  RandomKernel(const Random& spec, const Device& device)
+      : kernel_(spec.output.type == DType::f32 ? kernel_of<float>(spec.distribution)
+                                               : kernel_of<__nv_bfloat16>(spec.distribution)),
+        stream_(device.stream) {
     task_.elements = spec.output.elements();
     task_.a = spec.a;
     task_.scale = spec.distribution == Random::Distribution::uniform ? spec.b - spec.a : spec.b;
@@ -117,16 +127,14 @@ class RandomKernel final : public Kernel {
   void run(const Arguments& arguments) override {
     Task task = task_;
     task.step = static_cast<const std::int32_t*>(arguments.inputs[0]);
-    task.output = static_cast<float*>(arguments.outputs[0]);
+    task.output = arguments.outputs[0];
     const auto blocks = static_cast<unsigned int>((task.elements + 4 * threads - 1) / (4 * threads));
-    const auto kernel = distribution_ == Random::Distribution::uniform ? draw<Random::Distribution::uniform>
-                                                                       : draw<Random::Distribution::normal>;
-    kernel<<<blocks, threads, 0, stream_>>>(task);
+    kernel_<<<blocks, threads, 0, stream_>>>(task);
     GANNET_CUDA(cudaGetLastError());
   }
 
  private:
-  Random::Distribution distribution_;
+  void (*kernel_)(Task);
   cudaStream_t stream_;
   Task task_{};
 };

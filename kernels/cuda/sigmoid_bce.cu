@@ -21,13 +21,15 @@ struct Run {
 
 struct Task {
   const float* logits;
-  float *loss, *gradient, *probability;
+  float *loss, *probability;
+  void* gradient;
   const Run* runs;
   float2* partial;  // of each piece: loss, probability
   unsigned int* counter;
   std::uint32_t count, length, pieces;  // runs, logits of a run, pieces of a run
 };
 
+template <typename T>  // of the gradient
 __global__ void __launch_bounds__(threads) sigmoid_bce(const __grid_constant__ Task task) {
   const std::uint32_t index = blockIdx.x / task.pieces, begin = blockIdx.x % task.pieces * piece_elements;
   const Run run = task.runs[index];
@@ -41,7 +43,7 @@ __global__ void __launch_bounds__(threads) sigmoid_bce(const __grid_constant__ T
     const float e = expf(-fabsf(x)), r = 1.0f / (1.0f + e), sigmoid = x < 0 ? e * r : r;
     loss += fmaxf(x, 0.0f) - run.target * x + log1pf(e);
     probability += sigmoid;
-    task.gradient[index * task.length + at] = scale * (sigmoid - run.target);
+    static_cast<T*>(task.gradient)[index * task.length + at] = narrowed<T>(scale * (sigmoid - run.target));
   }
   loss = sum_of_block(loss);
   probability = sum_of_block(probability);
@@ -71,7 +73,10 @@ std::vector<Run> runs_of(const SigmoidBce& spec) {
 class SigmoidBceKernel final : public Kernel {
  public:
   SigmoidBceKernel(const SigmoidBce& spec, const Device& device)
-      : runs_(runs_of(spec), device), counter_({0}, device), stream_(device.stream) {
+      : runs_(runs_of(spec), device),
+        counter_({0}, device),
+        stream_(device.stream),
+        kernel_(spec.gradient == DType::f32 ? sigmoid_bce<float> : sigmoid_bce<__nv_bfloat16>) {
     task_.runs = runs_.data();
     task_.counter = counter_.data();
     task_.count = static_cast<std::uint32_t>(spec.targets.size());
@@ -85,10 +90,10 @@ class SigmoidBceKernel final : public Kernel {
     Task task = task_;
     task.logits = static_cast<const float*>(arguments.inputs[0]);
     task.loss = static_cast<float*>(arguments.outputs[0]);
-    task.gradient = static_cast<float*>(arguments.outputs[1]);
+    task.gradient = arguments.outputs[1];
     task.probability = static_cast<float*>(arguments.outputs[2]);
     task.partial = static_cast<float2*>(arguments.workspace);
-    sigmoid_bce<<<task.count * task.pieces, threads, 0, stream_>>>(task);
+    kernel_<<<task.count * task.pieces, threads, 0, stream_>>>(task);
     GANNET_CUDA(cudaGetLastError());
   }
 
@@ -96,6 +101,7 @@ class SigmoidBceKernel final : public Kernel {
   DeviceArray<Run> runs_;
   DeviceArray<unsigned int> counter_;
   cudaStream_t stream_;
+  void (*kernel_)(Task);
   Task task_{};
 };
 

@@ -10,9 +10,18 @@ namespace {
 // Rounded twice, whatever the compiler may fuse elsewhere.
 inline Float transform(Float number, const Draw& draw) { return number * Float(draw.scale) + Float(draw.a); }
 
+inline void store_narrow(Bf16* to, const float* from, std::int64_t count) {
+  std::int64_t i = 0;
+  for (; i + Float::width <= count; i += Float::width) store(to + i, load(from + i));
+  if (i < count) {
+    const int left = static_cast<int>(count - i);
+    store_partial(to + i, load_partial(from + i, left), left);
+  }
+}
+
 }  // namespace
 
-void draw(const Draw& draw, std::int64_t begin, std::int64_t end, float* output) {
+void draw(const Draw& draw, std::int64_t begin, std::int64_t end, void* output) {
   constexpr int made_at_once = 4 * Float::width;
   static_assert(random_group % made_at_once == 0);
   // store_interleaved() transposes four lanes at a time: the lane 4 g + j of the four vectors becomes elements 4 g … 4 g + 3 of
@@ -33,13 +42,18 @@ void draw(const Draw& draw, std::int64_t begin, std::int64_t end, float* output)
       for (int k = 0; k < 4; ++k) number[k] = philox::uniform<Float>(block.word[k]);
     }
     for (int k = 0; k < 4; ++k) number[k] = transform(number[k], draw);
-    if (i + made_at_once <= end) {
-      store_interleaved(output + i, number[0], number[1], number[2], number[3]);
-    } else {
-      float last[made_at_once];
-      store_interleaved(last, number[0], number[1], number[2], number[3]);
-      std::memcpy(output + i, last, static_cast<std::size_t>(end - i) * sizeof(float));
+    const bool whole = i + made_at_once <= end, narrow = draw.type == DType::bf16;
+    if (whole && !narrow) {
+      store_interleaved(static_cast<float*>(output) + i, number[0], number[1], number[2], number[3]);
+      continue;
     }
+    float made[made_at_once];
+    store_interleaved(made, number[0], number[1], number[2], number[3]);
+    const std::int64_t count = whole ? made_at_once : end - i;
+    if (narrow)
+      store_narrow(static_cast<Bf16*>(output) + i, made, count);
+    else
+      std::memcpy(static_cast<float*>(output) + i, made, static_cast<std::size_t>(count) * sizeof(float));
   }
 }
 

@@ -5,7 +5,7 @@
 
 namespace gannet::kernels::cpu::GANNET_VECTOR_SET {
 
-BceSums sigmoid_bce(const float* logits, std::int64_t n, float target, float scale, float* gradient) {
+BceSums sigmoid_bce(const float* logits, std::int64_t n, float target, float scale, bool narrow, void* gradient) {
   constexpr int vectors_of_a_sum = 32;
   BceSums sums{0, 0};
   Float loss(0.0f), probability(0.0f);
@@ -15,7 +15,11 @@ BceSums sigmoid_bce(const float* logits, std::int64_t n, float target, float sca
     const Float x = load_partial(logits + i, present);
     const Float e = exp_of_minus_size(x);
     const Float sigmoid = sigmoid_given(x, e);
-    store_partial(gradient + i, (sigmoid - Float(target)) * Float(scale), present);
+    const Float slope = (sigmoid - Float(target)) * Float(scale);
+    if (narrow)
+      store_partial(static_cast<Bf16*>(gradient) + i, slope, present);
+    else
+      store_partial(static_cast<float*>(gradient) + i, slope, present);
     // softplus(x) - target * x, in an order that leaves what is small in it whole where softplus(x) is nearly x.
     const Float cross_entropy = fma(Float(-target), x, maximum(Float(0.0f), x)) + log1p_of_fraction(e);
     loss = loss + select(first(present), cross_entropy, Float(0.0f));
