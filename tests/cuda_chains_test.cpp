@@ -1,6 +1,5 @@
 // Judges each pointwise kernel that the CUDA backend has compiled for a chain of the models by the reference backend; on a
 // device or under gannet-sim.
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,7 +9,6 @@
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/pointwise.h"
 #include "tests/case_table.h"
-#include "tests/judging.h"
 #include "tests/kernel_judging.h"
 
 namespace gannet::tests {
@@ -153,13 +151,3 @@ TEST(CudaChains, SumsEqualTheReference) { judge(*make_cuda_backend(), cases_of_s
 
 }  // namespace
 }  // namespace gannet::tests
-
-int main(int argc, char** argv) {
-  ::testing::InitGoogleTest(&argc, argv);
-  ::testing::AddGlobalTestEnvironment(new gannet::tests::CaseCount);
-  if (const std::string reason = gannet::kernels::cuda_unavailable(); !reason.empty()) {
-    fmt::print("skipped: {}\n", reason);
-    return 77;
-  }
-  return RUN_ALL_TESTS();
-}

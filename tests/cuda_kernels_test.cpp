@@ -1,5 +1,4 @@
 // Judges the CUDA backend by the reference backend on the table of cases, in plain layouts; on a device or under gannet-sim.
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -7,7 +6,6 @@
 
 #include "kernels/check.h"
 #include "kernels/cuda/backend.h"
-#include "tests/judging.h"
 #include "tests/kernel_judging.h"
 
 namespace gannet::tests {
@@ -136,14 +134,3 @@ TEST(Cuda, TakesTheInputsOfEachLaunch) {
 
 }  // namespace
 }  // namespace gannet::tests
-
-int main(int argc, char** argv) {
-  ::testing::InitGoogleTest(&argc, argv);
-  ::testing::AddGlobalTestEnvironment(new gannet::tests::CaseCount);
-  if (const std::string reason = gannet::kernels::cuda_unavailable(); !reason.empty()) {
-    fmt::print("skipped: {}\n", reason);
-    return 77;
-  }
-  fmt::print("{}\n", gannet::kernels::make_cuda_backend()->name());
-  return RUN_ALL_TESTS();
-}

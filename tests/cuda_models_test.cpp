@@ -173,13 +173,3 @@ TEST(CudaModels, NamesWhatIsNotFinite) {
 
 }  // namespace
 }  // namespace gannet::tests
-
-int main(int argc, char** argv) {
-  ::testing::InitGoogleTest(&argc, argv);
-  if (const std::string reason = gannet::kernels::cuda_unavailable(); !reason.empty()) {
-    fmt::print("skipped: {}\n", reason);
-    return 77;
-  }
-  fmt::print("{}\n", gannet::kernels::make_cuda_backend()->name());
-  return RUN_ALL_TESTS();
-}

@@ -23,7 +23,7 @@ void CaseCount::TearDown() {
     line += fmt::format("{} {}, ", family, count);
     total += count;
   }
-  fmt::print("cases: {}{} in all\n", line, total);
+  if (total > 0) fmt::print("cases: {}{} in all\n", line, total);
 }
 
 }  // namespace gannet::tests
