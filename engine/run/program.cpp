@@ -210,6 +210,8 @@ Program::Program(const Graph& graph, State& state, const PlanOptions& options)
     ++self.report.kernels;
     const kernels::Cost cost = kernels::cost_of(step.spec);
     self.report.flops += cost.flops;
+    if (std::holds_alternative<kernels::Convolution>(step.spec) || std::holds_alternative<kernels::Matmul>(step.spec))
+      self.report.product_flops += cost.flops;
     self.report.bytes += cost.bytes;
   }
   self.guard = options.guard_bytes;

@@ -50,6 +50,7 @@ struct PlanReport {
   int picture_reorders = 0;     // layout changes of pictures per run
   int filter_reorders = 0;      // and of filters (dgrad wants them transposed)
   double flops = 0, bytes = 0;  // per run
+  double product_flops = 0;     // of them, of convolutions and products of matrices
   std::size_t arena_bytes = 0;  // intermediate values and constants
   std::size_t input_bytes = 0;
 };

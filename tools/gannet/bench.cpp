@@ -72,6 +72,28 @@ std::vector<double> seconds_of_steps(Step& step, std::int64_t first, std::int64_
   return seconds;
 }
 
+// What one step asks of the device, by its plans.
+struct Work {
+  int kernels = 0, launches = 0;
+  double flops = 0, product_flops = 0, least_bytes = 0;
+};
+
+Work work_of(const Step& step, bool as_graphs) {
+  Work work;
+  for (const Step::Part& part : step.parts()) {
+    const PlanReport& report = part.program.report();
+    work.kernels += report.kernels * part.repeats;
+    work.launches += (as_graphs ? 1 : report.kernels) * part.repeats;
+    work.flops += report.flops * part.repeats;
+    work.product_flops += report.product_flops * part.repeats;
+    work.least_bytes += report.bytes * part.repeats;
+  }
+  return work;
+}
+
+// The simulator gives its devices such names.
+bool is_simulated(const kernels::Backend& backend) { return backend.name().starts_with("cuda (Simulated"); }
+
 int run_step(const Options& options) {
   const Clock::time_point start = Clock::now();
   const Resolved resolved = resolve(load_configuration(options.configuration), options.settings);
@@ -82,8 +104,11 @@ int run_step(const Options& options) {
   std::int64_t made = 0;
   step.run(made++, feed);
   const double first = seconds_since(start);
+  const bool simulated = is_simulated(*backend);
   if (options.json) {
-    fmt::print("{}\n", nlohmann::json({{"event", "first step"}, {"seconds", first}}).dump());
+    nlohmann::json event = {{"event", "first step"}};
+    if (!simulated) event["seconds"] = first;
+    fmt::print("{}\n", event.dump());
     std::fflush(stdout);
   }
   for (std::int64_t i = 1; i < options.warmup; ++i) step.run(made++, feed);
@@ -93,26 +118,40 @@ int run_step(const Options& options) {
   const auto batch = static_cast<double>(resolved.config.integer("train.batch"));
   std::vector<double> rates;
   for (double of_step : seconds) rates.push_back(batch / of_step);
-  double flops = 0;
-  for (const Step::Part& part : step.parts()) flops += part.program.report().flops * part.repeats;
+  const bool on_device = !backend->host_memory();
+  const Work work = work_of(step, on_device && !options.device.kernel_by_kernel);
   const double middle = median(seconds);
   if (options.json) {
-    nlohmann::json report = {{"images_per_s", rates},
-                             {"step_ms", 1000 * middle},
-                             {"first_step_s", first},
+    nlohmann::json report = {{"simulated", simulated},
                              {"batch", batch},
-                             {"gflop_per_s", flops / middle / 1e9},
                              {"backend", backend->name()},
-                             {"peak_bytes", peak_resident_bytes()}};
+                             {"peak_bytes", peak_resident_bytes()},
+                             {"kernels", work.kernels},
+                             {"flops", work.flops},
+                             {"product_flops", work.product_flops},
+                             {"least_bytes", work.least_bytes}};
+    if (on_device) report["launches"] = work.launches;
+    if (!simulated)
+      report.update({{"images_per_s", rates},
+                     {"step_ms", 1000 * middle},
+                     {"first_step_s", first},
+                     {"gflop_per_s", work.flops / middle / 1e9}});
     for (const Figure& figure : step.figures()) report[figure.name] = figure.value;
     fmt::print("{}\n", report.dump());
     return 0;
   }
   const auto [fastest, slowest] = std::minmax_element(seconds.begin(), seconds.end());
   fmt::print("{} on {}\n", resolved.family->name, backend->name());
-  fmt::print("first step   {:.2f} s after the start\n", first);
-  fmt::print("a step       {:.2f} ms ({:.2f} to {:.2f}, {} steps), {:.1f} images/s, {:.1f} GFLOP/s\n", 1000 * middle,
-             1000 * *fastest, 1000 * *slowest, options.steps, batch / middle, flops / middle / 1e9);
+  if (simulated) {
+    fmt::print("simulated    this is no GPU: how long a step takes here means nothing\n");
+  } else {
+    fmt::print("first step   {:.2f} s after the start\n", first);
+    fmt::print("a step       {:.2f} ms ({:.2f} to {:.2f}, {} steps), {:.1f} images/s, {:.1f} GFLOP/s\n", 1000 * middle,
+               1000 * *fastest, 1000 * *slowest, options.steps, batch / middle, work.flops / middle / 1e9);
+  }
+  fmt::print("its work     {} kernels{}, {:.4g} GFLOP, {} to read and write at least\n", work.kernels,
+             on_device ? fmt::format(" in {} launch{}", work.launches, work.launches == 1 ? "" : "es") : "", work.flops / 1e9,
+             format_bytes(work.least_bytes));
   fmt::print("memory       {} at most\n", format_bytes(static_cast<double>(peak_resident_bytes())));
   return 0;
 }
@@ -169,9 +208,18 @@ void add_bench(CLI::App& app, Chosen& chosen) {
   CLI::App* command = app.add_subcommand("bench", "Measure throughput on synthetic data");
   command->require_subcommand(1);
   auto options = std::make_shared<Options>();
-  CLI::App* step =
-      command->add_subcommand("step", "Time whole training steps (--json: a line after the first step, and one at the end)");
+  CLI::App* step = command->add_subcommand(
+      "step",
+      "Time whole training steps and say what a step asks of the device (--json: a line after the first "
+      "step, and one at the end)");
   add_common(*step, *options);
+  step->footer(
+      "JSON: images_per_s (of each step), step_ms (median), first_step_s, gflop_per_s; of one step, by its plan: kernels, "
+      "launches "
+      "(on a device: of graphs, or of kernels), flops, product_flops (of convolutions and products of matrices), least_bytes "
+      "(each "
+      "kernel's operands once); simulated (under gannet-sim, where there are no times), batch, backend, peak_bytes, and the "
+      "losses.");
   whole_number(step->add_option("--warmup", options->warmup, "Steps before the timed ones"), 1, 1000000)->capture_default_str();
   whole_number(step->add_option("--steps", options->steps, "Timed steps"), 1, 1000000)->capture_default_str();
   step->add_flag(
