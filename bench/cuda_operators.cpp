@@ -155,7 +155,7 @@ Problem flush_problem(std::size_t cache_bytes) {
 }
 
 struct Options {
-  std::string table, only, list;
+  std::string table, only, list, kernels = "native";
   std::vector<std::string> settings;
   std::int64_t batch = 128;
   bool once = false, tf32 = false;
@@ -180,7 +180,8 @@ json device_row(const Roofline& roofline, const Options& options) {
           {"tf32_per_s", roofline.tf32_per_s},
           {"bf16_per_s", roofline.bf16_per_s},
           {"batch", options.batch},
-          {"tf32", options.tf32}};
+          {"tf32", options.tf32},
+          {"kernels", options.kernels}};
 }
 
 int list(const Options& options) {
@@ -201,6 +202,7 @@ int run(const Options& options) {
                options.only);
   CudaOptions cuda;
   cuda.tf32 = options.tf32;
+  cuda.kernels = options.kernels == "vendor" ? CudaKernels::vendor : CudaKernels::native;
   const std::unique_ptr<Backend> backend = make_cuda_backend(cuda);
   const Roofline roofline = cuda_roofline();
   const bool counts = options.once || roofline.simulated;
@@ -237,6 +239,9 @@ int main(int argc, char** argv) {
   app.add_option("--batch", options.batch, "What N stands for in the table")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_flag("--once", options.once, "Run each once and do not time, for a profiler");
   app.add_flag("--tf32", options.tf32, "fp32 products may be of tf32");
+  app.add_option("--kernels", options.kernels, "Whose: native, or vendor (cuDNN's and cuBLASLt's)")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"native", "vendor"}));
   app.add_option("--list", options.list, "Instead: print the problems of a training step of this configuration");
   app.add_option("--set", options.settings, "Set a key of that configuration")->allow_extra_args(false);
   CLI11_PARSE(app, argc, argv);

@@ -14,7 +14,10 @@ With --simulator every operator runs once in a process of its own under `gannet-
   issue    warp instructions that an A100 can issue in the time that its memory takes for the least bytes: the share taken
   mma      warp instructions for one mma; conflicts: wavefronts of shared memory beyond the least; waves: A100, H100
 
-On a GPU: microseconds cold and warm (least of several), and the time that the roofline allows as a share of the cold time.
+On a GPU: microseconds cold and warm (least of several), and the time that the roofline allows as a share of the cold time. With
+--vendor, convolutions and products also by cuDNN and cuBLASLt, and the ratio of their cold time to ours: above 1 ours is the
+faster. What the operator ends with (bias, activation, slope) is a pass behind them; where cuDNN has no engine from bf16 to f32 (the
+gradient of a filter) it is given f32, by a pass before. Their time has both.
 compare exits with 1 when an operator has become worse by more than the bound, or is gone.
 """
 
@@ -34,9 +37,11 @@ GPUS = {"A100": {"multiprocessors": 108, "shared": 164 << 10}, "H100": {"multipr
 A100_LANES_PER_S = 108 * 128 * 1.41e9  # four warp instructions a clock and multiprocessor
 A100_BYTES_PER_S = 1.555e12
 
+PRODUCTS = ("convolution", "matmul")  # what cuDNN and cuBLASLt have
+
 # Figure -> its sign: +1 where more is worse.
-COMPARED = {"cold_us": 1, "warm_us": 1, "moved": 1, "asked": 1, "used": -1, "instructions": 1, "per_mma": 1, "conflicts": 1,
-            "registers": 1, "spills": 1, "occupancy": -1}
+COMPARED = {"cold_us": 1, "warm_us": 1, "vendor_ratio": -1, "moved": 1, "asked": 1, "used": -1, "instructions": 1, "per_mma": 1,
+            "conflicts": 1, "registers": 1, "spills": 1, "occupancy": -1}
 
 
 def arguments():
@@ -49,6 +54,7 @@ def arguments():
     run.add_argument("--batch", type=int, help="what N in the table stands for (128; 8 on the simulator)")
     run.add_argument("--only", action="append", default=[], metavar="PATTERN", help="operators whose names match (*, ?)")
     run.add_argument("--tf32", action="store_true", help="fp32 products may be of tf32")
+    run.add_argument("--vendor", action="store_true", help="on a GPU: cuDNN and cuBLASLt beside ours")
     run.add_argument("--out", help="write the JSON here")
     compare = commands.add_parser("compare", help="two results side by side")
     compare.add_argument("before")
@@ -137,21 +143,41 @@ def run_on_simulator(options, names):
 
 def least_seconds(row, device):
     precision = "bf16" if "bf16(" in row["problem"] else "tf32" if device["tf32"] else "fp32"
-    product = row["operator"].startswith(("convolution", "matmul"))
+    product = row["operator"].startswith(PRODUCTS)
     rate = device[f"{precision}_per_s"] if product else device["fp32_per_s"]
     return max(row["least_bytes"] / device["bytes_per_s"], row["flops"] / rate)
 
 
+def vendor_row(command):
+    """The same operator by cuDNN or cuBLASLt; the reason, as a text, where they are not there."""
+    done = subprocess.run([str(part) for part in [*command, "--kernels", "vendor"]], capture_output=True, text=True)
+    if done.returncode == 2:
+        return done.stderr.strip()
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, command))} --kernels vendor: exit {done.returncode}: {done.stderr.strip()}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def run_on_gpu(options, names):
     rows, device = [], {}
+    vendor = options.vendor
     for name in names:
-        device, own = lines_of([options.program, options.table, "--batch", options.batch or 128, "--only", name,
-                                *(["--tf32"] if options.tf32 else [])])
+        command = [options.program, options.table, "--batch", options.batch or 128, "--only", name,
+                   *(["--tf32"] if options.tf32 else [])]
+        device, own = lines_of(command)
         if device["simulated"]:
             sys.exit("this is the simulator, which has no times: give --simulator")
         row = own[0]
         row |= {"cold_us": 1e6 * row.pop("cold_s"), "warm_us": 1e6 * row.pop("warm_s")}
         row["share_of_roofline"] = 1e6 * least_seconds(row, device) / row["cold_us"]
+        if vendor and row["operator"].startswith(PRODUCTS):
+            of_vendor = vendor_row(command)
+            if isinstance(of_vendor, str):
+                print(f"nothing of cuDNN and cuBLASLt: {of_vendor}", file=sys.stderr)
+                vendor = False
+            else:
+                row |= {"vendor_cold_us": 1e6 * of_vendor["cold_s"], "vendor_warm_us": 1e6 * of_vendor["warm_s"]}
+                row["vendor_ratio"] = row["vendor_cold_us"] / row["cold_us"]
         rows.append(row)
         print_row(row, first=len(rows) == 1)
     return device, rows
@@ -173,9 +199,11 @@ def print_row(row, first):
               f"{of_gpu}", flush=True)
         return
     if first:
-        print(f"{'operator':46} {'cold us':>9} {'warm us':>9} {'GB/s':>7} {'TFLOP/s':>8} {'roofline':>8}")
+        print(f"{'operator':46} {'cold us':>9} {'warm us':>9} {'GB/s':>7} {'TFLOP/s':>8} {'roofline':>8} {'vendor us':>9} "
+              f"{'ratio':>5}")
     print(f"{row['name']:46} {row['cold_us']:9.2f} {row['warm_us']:9.2f} {row['least_bytes'] / row['cold_us'] / 1e3:7.0f} "
-          f"{row['flops'] / row['cold_us'] / 1e6:8.2f} {100 * row['share_of_roofline']:7.1f}%", flush=True)
+          f"{row['flops'] / row['cold_us'] / 1e6:8.2f} {100 * row['share_of_roofline']:7.1f}% "
+          f"{number(row.get('vendor_cold_us')):>9} {number(row.get('vendor_ratio')):>5}", flush=True)
 
 
 def compare(options):

@@ -1,4 +1,5 @@
-"""The arrows between the folders go one way only, and CUDA syntax stays in kernels/cuda.
+"""The arrows between the folders go one way only, and CUDA syntax stays in kernels/cuda; kernels/vendor, and what stands for it
+in tests, may use CUDA's headers too.
 
 The simulator of CUDA is a component of its own: its includes are named from its folder, and it knows nothing of the others.
 
@@ -19,7 +20,9 @@ MAY_INCLUDE = {
 }
 SOURCES = {".h", ".cpp", ".cu", ".cuh", ".in"}
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.MULTILINE)
-CUDA = re.compile(r"<<<|__(?:global|device|shared|constant|launch_bounds)__|<cuda|<cudnn|<cublas|<nccl")
+CUDA = re.compile(r"<<<|__(?:global|device|shared|constant|launch_bounds)__")
+CUDA_HEADER = re.compile(r"<cuda|<cudnn|<cublas|<nccl")
+CUDA_HEADERS_ARE_FOR = ("kernels/vendor/", "tests/vendor_")
 SIMULATOR = "tools/simulator/"
 # How a header of kernels/ says that a function is for hosts and devices: the one definition allowed outside kernels/cuda.
 HOST_DEVICE = "#define GANNET_HOST_DEVICE __host__ __device__"
@@ -60,8 +63,9 @@ def violations_in(path, text, exists):
         if folder == "kernels":
             text = text.replace(HOST_DEVICE, "")
         code = COMMENT_OR_TEXT.sub(lambda m: re.sub(r"[^\n]", " ", m.group()), text)
-        for match in CUDA.finditer(code):
-            yield f"{path}:{line_of(code, match.start())}: CUDA outside kernels/cuda ({match.group()})"
+        for rule in (CUDA,) if path.startswith(CUDA_HEADERS_ARE_FOR) else (CUDA, CUDA_HEADER):
+            for match in rule.finditer(code):
+                yield f"{path}:{line_of(code, match.start())}: CUDA outside kernels/cuda ({match.group()})"
 
 
 def violations(root):
@@ -84,11 +88,14 @@ BROKEN = [
     ("engine/a.cpp", "void f() { kernel<<<1, 2>>>(); }", "CUDA outside"),
     ("kernels/cpu/a.cpp", "__global__ void f();", "CUDA outside"),
     ("engine/a.cpp", "#include <cuda_runtime.h>", "CUDA outside"),
+    ("tests/a.cpp", "#include <cudnn.h>", "CUDA outside"),
+    ("kernels/vendor/a.cpp", "__global__ void f();", "CUDA outside"),
     ("models/a.cu", "", "belong in kernels/cuda"),
     ("tools/simulator/isa/a.cpp", '#include "kernels/gone.h"', "is not in the simulator"),
 ]
 SOUND = [
     ("kernels/cuda/a.cu", '#include <cuda_runtime.h>\n#include "kernels/tensor.h"\n__global__ void f();'),
+    ("kernels/vendor/a.cpp", "#include <cuda_runtime_api.h>"),
     ("engine/a.cpp", '#include <vector>\n#include "kernels/tensor.h"\n// launched as f<<<1, 2>>>\nauto s = "__global__";'),
     ("models/a.cpp", '#include "engine/graph/graph.h"\n#include "kernels/tensor.h"\n#include "models/models.h"'),
     ("kernels/a.h", "#ifdef __CUDACC__\n" + HOST_DEVICE + "\n#endif\nGANNET_HOST_DEVICE void f();"),

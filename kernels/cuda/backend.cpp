@@ -13,6 +13,7 @@
 #include "kernels/cuda/ranges.h"
 #include "kernels/cuda/side_stream.h"
 #include "kernels/operands.h"
+#include "kernels/vendor/selection.h"
 
 namespace gannet::kernels::cuda {
 namespace {
@@ -149,18 +150,28 @@ class CudaBackend final : public Backend {
     GANNET_CUDA(cudaStreamCreateWithFlags(&copies_, cudaStreamNonBlocking));
   }
   ~CudaBackend() override {
+    selection_ = {};
     cudaStreamDestroy(copies_);
     cudaStreamDestroy(device_.stream);
   }
   CudaBackend(const CudaBackend&) = delete;
   CudaBackend& operator=(const CudaBackend&) = delete;
 
-  std::string name() const override { return fmt::format("cuda ({}, sm_{})", name_, device_.architecture); }
+  // Whose kernels create() takes; ours before.
+  void select(const CudaOptions& options) {
+    selection_ = vendor::Selection(options.kernels, device_, options.log);
+    ends_with_slopes_ = options.kernels != CudaKernels::vendor;
+  }
+
+  std::string name() const override {
+    const std::string selection = selection_.description();
+    return fmt::format("cuda ({}, sm_{}{}{})", name_, device_.architecture, selection.empty() ? "" : ", ", selection);
+  }
 
   std::unique_ptr<Kernel> create(const KernelSpec& spec) override {
     check_preconditions(spec);
     check_operands(spec);
-    return std::visit(Maker{device_}, spec);
+    return selection_.kernel(spec, [&] { return std::visit(Maker{device_}, spec); });
   }
 
   // NHWC and KRSC are what tensor cores take.
@@ -168,7 +179,7 @@ class CudaBackend final : public Backend {
   Layout filter_layout(const Shape&, DType) const override { return Layout::plain; }
   bool supports(DType compute) const override { return compute == DType::f32 || compute == DType::bf16; }
 
-  bool ends_with_slopes() const override { return true; }
+  bool ends_with_slopes() const override { return ends_with_slopes_; }
 
   void* allocate(std::size_t bytes) override {
     void* memory = nullptr;
@@ -211,6 +222,8 @@ class CudaBackend final : public Backend {
   Device device_;
   cudaStream_t copies_ = nullptr;  // of inputs, beside the kernels
   bool kernel_by_kernel_;
+  vendor::Selection selection_;
+  bool ends_with_slopes_ = true;
   Ranges ranges_;
   std::string name_;
 };
@@ -230,7 +243,9 @@ std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
     reason = cuda::unsupported(options.device);
   }
   if (!reason.empty()) throw RuntimeError(reason);
-  return std::make_unique<cuda::CudaBackend>(options);
+  auto backend = std::make_unique<cuda::CudaBackend>(options);
+  backend->select(options);
+  return backend;
 }
 
 }  // namespace gannet::kernels

@@ -6,6 +6,7 @@
 #include "kernels/check.h"
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/device.h"
+#include "kernels/vendor/vendor.h"
 
 namespace gannet::kernels {
 
@@ -57,6 +58,7 @@ CudaMachine cuda_machine() {
   int driver = 0, runtime = 0, devices = 0;
   if (cudaDriverGetVersion(&driver) == cudaSuccess && driver != 0) machine.driver = cuda::version_text(driver);
   if (cudaRuntimeGetVersion(&runtime) == cudaSuccess) machine.runtime = cuda::version_text(runtime);
+  machine.cudnn = vendor::describe_libraries();
   if (cudaGetDeviceCount(&devices) != cudaSuccess) devices = 0;
   cudaGetLastError();
   for (int device = 0; device < devices; ++device) {

@@ -41,6 +41,12 @@ Resolved resolve(nlohmann::json given, const std::vector<std::string>& settings)
 
 void DeviceOptions::add_to(CLI::App& command, const std::string& threads_help) {
   one_of(command.add_option("--device", device, "What computes"), {"cpu", "cuda"})->capture_default_str();
+  one_of(command.add_option("--kernels", kernels,
+                            "Whose kernels compute convolutions and products on --device cuda: Gannet's, those of cuDNN and "
+                            "cuBLASLt, or the faster for each shape (timed once on the GPU and kept in "
+                            "~/.cache/gannet/kernels.json; not on the simulator)"),
+         {"native", "vendor", "auto"})
+      ->capture_default_str();
   const std::string which = threads_help.empty() ? "" : " " + threads_help;
   whole_number(command.add_option("--threads", threads, "CPU threads" + which + "; 0: all that the process may use"), 0, 4096);
 }
@@ -54,8 +60,15 @@ std::unique_ptr<kernels::Backend> DeviceOptions::make_backend(std::int64_t confi
   if (device == "cuda") {
     const std::string reason = kernels::cuda_unavailable();
     GANNET_CHECK(reason.empty(), "--device cuda: {}; --device cpu trains here", reason);
-    return kernels::make_cuda_backend({.tf32 = tf32, .kernel_by_kernel = kernel_by_kernel});
+    kernels::CudaOptions options;
+    options.tf32 = tf32, options.kernel_by_kernel = kernel_by_kernel;
+    options.kernels = kernels == "vendor" ? kernels::CudaKernels::vendor
+                      : kernels == "auto" ? kernels::CudaKernels::automatic
+                                          : kernels::CudaKernels::native;
+    options.log = [](const std::string& line) { fmt::print(stderr, "gannet: {}\n", line); };
+    return kernels::make_cuda_backend(options);
   }
+  GANNET_CHECK(kernels == "native", "--kernels {} is for --device cuda: the CPU has its own kernels alone", kernels);
   GANNET_CHECK(!kernel_by_kernel, "--kernel-by-kernel is for --device cuda: the CPU has no graphs");
   return kernels::make_cpu_backend(threads > 0 ? threads : static_cast<int>(configured_threads));
 }

@@ -27,7 +27,7 @@ Resolved resolve(const nlohmann::json& given);
 Resolved resolve(nlohmann::json given, const std::vector<std::string>& settings);
 
 struct DeviceOptions {
-  std::string device = "cpu";
+  std::string device = "cpu", kernels = "native";
   int gpus = 1;
   int threads = 0;
   bool kernel_by_kernel = false;  // see kernels::CudaOptions

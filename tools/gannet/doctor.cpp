@@ -60,6 +60,7 @@ void print_gpus() {
                machine.driver.empty()
                    ? "no driver"
                    : fmt::format("driver {}{}", machine.driver, of_kernel.empty() ? "" : fmt::format(" ({})", of_kernel)));
+    fmt::print("cuDNN         {}\n", machine.cudnn);
   }
   for (std::size_t i = 0; i < machine.devices.size(); ++i) {
     const kernels::CudaMachine::Device& device = machine.devices[i];
