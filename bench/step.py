@@ -7,7 +7,7 @@ Profiles a run of one timed step and a run of two: what the second has more is o
 
   launches   of the kernel in a step
   moved      MB in the different 32-byte sectors that its launches touch: what memory has to move even with a perfect cache
-             within a launch;  asked: MB in the sectors of all requests
+             within a launch;  asked: MB in the sectors of all requests, also of threads that wait for other blocks
   instr      warp instructions;  mma: of them on tensor cores
   conflicts  wavefronts of shared memory beyond the least
 
@@ -52,8 +52,6 @@ def profile(options, steps):
         for kernel in json.loads(file.read_text())["kernels"]:
             own = counters[kernel["kernel"]]
             own["launches"] += kernel["launches"]
-            # Threads that wait for other blocks ask again and again, by generic loads of a word: that is no part of the work.
-            own["waiting"] += kernel["instructions_by_class"].get("load_generic", 0)
             for name, value in kernel["metrics"].items():
                 if name.endswith(".sum"):
                     own[name[:-4]] += value
@@ -70,7 +68,7 @@ def short(kernel):
 
 def figures_of(kernel, counters):
     both = ("ld", "st")
-    sectors = sum(counters[f"l1tex__t_sectors_pipe_lsu_mem_global_op_{way}"] for way in both) - counters["waiting"]
+    sectors = sum(counters[f"l1tex__t_sectors_pipe_lsu_mem_global_op_{way}"] for way in both)
     return {"kernel": kernel, "launches": counters["launches"],
             "moved_bytes": 32 * (counters["unique_sectors_read"] + counters["unique_sectors_written"]),
             "asked_bytes": 32 * sectors, "instructions": counters["smsp__inst_executed"],
