@@ -76,7 +76,7 @@ class Worker {
   explicit Worker(Group& group) : context_(group.rank(), group.size()) {
     for (int rank = 0; rank < group.size(); ++rank) names_.push_back(fmt::format("rank {} ({})", rank, group.host(rank)));
     const SignalsBlocked blocked;
-    const std::string address = group.address(group.rank());
+    const std::string address = group.size() == 1 ? "127.0.0.1" : group.address(group.rank());
     std::shared_ptr<gloo::transport::Device> device;
     try {
       device = gloo::transport::tcp::CreateDevice(gloo::transport::tcp::attr(address.c_str()));
