@@ -52,7 +52,8 @@ def main():
             assert code == 2 and errors.count("\n") == 1, (code, errors)
             assert errors.startswith("gannet: error: --kernels vendor needs cuDNN 9 and cuBLASLt 13: "
                                      f"{library} can not be loaded ("), errors
-            code, output, _ = run(gannet, "doctor", LD_LIBRARY_PATH=path)
+            # Without the simulator those of a toolkit would be found, beside the CUDA runtime.
+            code, output, _ = run(*on_simulator, "doctor", LD_LIBRARY_PATH=path)
             line = next(line for line in output.splitlines() if line.startswith("cuDNN "))
             assert code == 0 and f"{library} can not be loaded (" in line, line
 
