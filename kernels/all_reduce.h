@@ -14,6 +14,7 @@ struct AllReduce {
   enum class Combine : std::uint8_t { sum, mean };
   Combine combine = Combine::sum;
   std::vector<TensorDesc> tensors;
+  DType carried = DType::f32;  // what the planner has f32 tensors rounded to on their way; the kernel carries what it is given
 };
 
 }  // namespace gannet::kernels

@@ -28,6 +28,7 @@ struct OptimizerUpdate {
   float momentum = 0;                  // rmsprop, sgd
   float epsilon = 1e-8f;
   float weight_decay = 0;  // added to the gradient as weight_decay * parameter
+  bool counts = true;      // false: step stays, as another kernel updates the rest of the player's tensors after this one
   int moments() const;     // tensors of state per parameter
 };
 

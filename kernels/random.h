@@ -20,6 +20,7 @@ struct Random {
   float b = 1;  // deviation or high
   std::uint64_t seed = 0;
   std::uint32_t stream = 0;  // which draw of the step this is
+  std::int64_t first = 0;    // element i of the output is element first + i of that draw: a rank draws its samples alone
   TensorDesc output;
 };
 

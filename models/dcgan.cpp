@@ -6,7 +6,9 @@ namespace gannet::models {
 
 Family dcgan() {
   return {"dcgan", "convolutional GAN for pictures of 16 to 256 pixels (Radford et al. 2016)", convolutional_keys(),
-          [](const Config& config, bool replay) { return bce_model(config, replay, convolutional_players(config, true)); }};
+          [](const Config& config, const TraceOptions& options) {
+            return bce_model(config, options, convolutional_players(config, true));
+          }};
 }
 
 }  // namespace gannet::models

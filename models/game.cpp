@@ -14,11 +14,12 @@ using nn::Network;
 // A program being traced: the game's parts that all losses share.
 class Trace {
  public:
-  Trace(const Config& config, bool replay, const Players& players, Model& model, std::string name, int repeats)
-      : config_(config), players_(players), model_(model), batch_(config.integer("train.batch")) {
+  Trace(const Config& config, const TraceOptions& options, const Players& players, Model& model, std::string name, int repeats)
+      : config_(config), players_(players), model_(model), ranks_(options.ranks), batch_(options.batch(config)) {
     phase_ = {std::move(name), repeats, std::make_unique<Graph>()};
-    tracer_.emplace(*phase_.graph, static_cast<std::uint64_t>(config.integer("train.seed")), replay);
+    tracer_.emplace(*phase_.graph, static_cast<std::uint64_t>(config.integer("train.seed")), options);
     mode_.compute = nn::compute_type(config.text("train.precision"));
+    if (config.boolean("train.sync_batch_norm")) mode_.ranks = ranks_;
   }
 
   Graph& graph() { return *phase_.graph; }
@@ -49,13 +50,13 @@ class Trace {
   Value judge_both(Value real, Value fake) { return judge(ops::concatenate(std::array{real, ops::stop_gradient(fake)}, 0), 2); }
 
   void update_discriminator(Value loss) {
-    nn::update_player(graph(), config_, "discriminator", discriminator_->parameters(), loss, rate("discriminator"));
+    nn::update_player(graph(), config_, "discriminator", discriminator_->parameters(), loss, rate("discriminator"), ranks_);
     name_parameters(model_.discriminator_parameters, *discriminator_);
   }
 
   // Differentiates through the discriminator to the generator's parameters alone: the discriminator is frozen.
   void update_generator(Value loss) {
-    nn::update_player(graph(), config_, "generator", generator_->parameters(), loss, rate("generator"));
+    nn::update_player(graph(), config_, "generator", generator_->parameters(), loss, rate("generator"), ranks_);
     name_parameters(model_.generator_parameters, *generator_);
     if (!model_.has_ema) return;
     nn::update_average(graph(), static_cast<float>(config_.real("train.ema")), generator_->parameters(),
@@ -78,6 +79,7 @@ class Trace {
   const Config& config_;
   const Players& players_;
   Model& model_;
+  int ranks_;
   std::int64_t batch_;
   nn::Mode mode_;
   Phase phase_;
@@ -142,37 +144,37 @@ std::vector<Key> latent_keys(std::int64_t latent, const std::string& distributio
            {"normal", "uniform"}}};
 }
 
-Model bce_model(const Config& config, bool replay, const Players& players) {
+Model bce_model(const Config& config, const TraceOptions& options, const Players& players) {
   GANNET_CHECK(config.text("loss.kind") == "bce", "loss.kind of this family is bce; family wgan_gp trains with {}",
                config.text("loss.kind"));
   GANNET_CHECK(config.real("loss.gradient_penalty") == 0, "loss.gradient_penalty belongs to the family wgan_gp; set it to 0");
   Model model = describe(config, players);
   const int n_critic = static_cast<int>(config.integer("train.n_critic"));
   if (n_critic == 1) {
-    Trace step(config, replay, players, model, "step", 1);
+    Trace step(config, options, players, model, "step", 1);
     const Value fake = step.fake("z");
     learn_bce(step, config, fake);
     teach_bce(step, config, fake);
     step.finish();
     return model;
   }
-  Trace critic(config, replay, players, model, "critic", n_critic);
+  Trace critic(config, options, players, model, "critic", n_critic);
   learn_bce(critic, config, critic.fake("z"));
   critic.finish();
-  Trace generator(config, replay, players, model, "generator", 1);
+  Trace generator(config, options, players, model, "generator", 1);
   teach_bce(generator, config, generator.fake("z_generator"));
   generator.finish();
   return model;
 }
 
-Model wasserstein_model(const Config& config, bool replay, const Players& players) {
+Model wasserstein_model(const Config& config, const TraceOptions& options, const Players& players) {
   GANNET_CHECK(config.text("loss.kind") == "wasserstein", "loss.kind of this family is wasserstein, not {}",
                config.text("loss.kind"));
   GANNET_CHECK(config.real("loss.label_smoothing") == 0,
                "loss.label_smoothing belongs to bce: a critic has no labels; set it to 0");
   Model model = describe(config, players);
 
-  Trace critic(config, replay, players, model, "critic", static_cast<int>(config.integer("train.n_critic")));
+  Trace critic(config, options, players, model, "critic", static_cast<int>(config.integer("train.n_critic")));
   const Value real = critic.real(), fake = ops::stop_gradient(critic.fake("z"));
   const Value values = nn::flatten_logits(critic.judge_both(real, fake));
   const std::int64_t batch = real.shape()[0];
@@ -189,7 +191,7 @@ Model wasserstein_model(const Config& config, bool replay, const Players& player
   critic.graph().output("penalty", penalty);
   critic.finish();
 
-  Trace generator(config, replay, players, model, "generator", 1);
+  Trace generator(config, options, players, model, "generator", 1);
   const Value samples = generator.fake("z_generator");
   const Value loss_g = -ops::mean_all(nn::flatten_logits(generator.judge(samples)));
   generator.update_generator(loss_g);

@@ -26,10 +26,10 @@ std::vector<Key> latent_keys(std::int64_t latent, const std::string& distributio
 
 // The model of loss.kind bce. With train.n_critic 1 it has one program, "step", in which both players learn from the same
 // G(z); otherwise the phases are those of wasserstein_model.
-Model bce_model(const Config& config, bool replay, const Players& players);
+Model bce_model(const Config& config, const TraceOptions& options, const Players& players);
 
 // The model of loss.kind wasserstein with a gradient penalty: the phases "critic", n_critic times, with the draws z and
 // epsilon, and "generator" with the draw z_generator.
-Model wasserstein_model(const Config& config, bool replay, const Players& players);
+Model wasserstein_model(const Config& config, const TraceOptions& options, const Players& players);
 
 }  // namespace gannet::models

@@ -47,7 +47,7 @@ Value schedule(const Config& config, Tracer& tracer, const std::string& player, 
   return rate;
 }
 
-Model trace(const Config& config, bool replay) {
+Model trace(const Config& config, const TraceOptions& options) {
   const auto mean = static_cast<float>(config.real("model.data_mean"));
   const auto deviation = static_cast<float>(config.real("model.data_deviation"));
   const auto perceptron_of = [&](const std::string& player, float gain) {
@@ -64,7 +64,7 @@ Model trace(const Config& config, bool replay) {
   players.schedule = [config](Tracer& tracer, const std::string& player, Value rate) {
     return schedule(config, tracer, player, rate);
   };
-  Model model = bce_model(config, replay, players);
+  Model model = bce_model(config, options, players);
   model.uses_images = false;
   const LineTrace generator = [sample = model.sample, ema = model.has_ema](Graph& graph, Value z) {
     return sample(graph, z, ema);

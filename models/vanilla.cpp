@@ -56,7 +56,7 @@ std::vector<Key> keys() {
   return keys;
 }
 
-Model trace(const Config& config, bool replay) {
+Model trace(const Config& config, const TraceOptions& options) {
   const PerceptronShape shape{config.integer("model.image_size"),
                               config.integer("model.channels"),
                               config.integer("model.generator_features"),
@@ -68,7 +68,7 @@ Model trace(const Config& config, bool replay) {
   players.discriminator = [shape](nn::Network& network, Value x) { return discriminator(network, shape, x); };
   players.sample = {shape.image_size, shape.image_size, shape.channels};
   players.real = pictures(players.sample);
-  return bce_model(config, replay, players);
+  return bce_model(config, options, players);
 }
 
 }  // namespace

@@ -28,12 +28,12 @@ std::vector<Key> keys() {
   return keys;
 }
 
-Model trace(const Config& config, bool replay) {
+Model trace(const Config& config, const TraceOptions& options) {
   GANNET_CHECK(
       config.text("model.discriminator_norm") == "none",
       "model.discriminator_norm: batch norm makes the critic's value of a sample depend on the rest of its batch, and the "
       "gradient penalty holds only for each sample alone; use none");
-  return wasserstein_model(config, replay, convolutional_players(config, false));
+  return wasserstein_model(config, options, convolutional_players(config, false));
 }
 
 }  // namespace

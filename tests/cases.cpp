@@ -81,13 +81,13 @@ struct Attributes {
     return fmt::format(" targets ({}) weights ({})", fmt::join(s.targets, ","), fmt::join(s.weights, ","));
   }
   std::string operator()(const OptimizerUpdate& s) const {
-    return fmt::format(" beta1 {} beta2 {} alpha {} momentum {} epsilon {} decay {}", s.beta1, s.beta2, s.alpha, s.momentum,
-                       s.epsilon, s.weight_decay);
+    return fmt::format(" beta1 {} beta2 {} alpha {} momentum {} epsilon {} decay {}{}", s.beta1, s.beta2, s.alpha, s.momentum,
+                       s.epsilon, s.weight_decay, s.counts ? "" : " uncounted");
   }
   std::string operator()(const Bf16Copies&) const { return ""; }
   std::string operator()(const EmaUpdate& s) const { return fmt::format(" decay {}", s.decay); }
   std::string operator()(const Random& s) const {
-    return fmt::format(" a {} b {} seed {} stream {}", s.a, s.b, s.seed, s.stream);
+    return fmt::format(" a {} b {} seed {} stream {} first {}", s.a, s.b, s.seed, s.stream, s.first);
   }
   std::string operator()(const Copy& s) const {
     return fmt::format(" permutation ({}) from {} to {} extent {}", fmt::join(s.permutation, ","),

@@ -77,6 +77,7 @@ Case optimizer_case(Draw& draw, OptimizerUpdate::Kind kind) {
   spec.momentum = draw.pick({0.0f, 0.9f});
   spec.epsilon = draw.pick({1e-8f, 1e-4f});
   spec.weight_decay = draw.pick({0.0f, 0.0f, 0.01f});
+  spec.counts = draw.chance(0.7);
   Case result;
   const double step = static_cast<double>(draw.pick({0, 1, 7, 1000, 100'000, -1}));
   result.fills = {listed({draw.pick({2e-4, 0.1})}), listed({step})};
@@ -136,6 +137,7 @@ Case random_case(Draw& draw, Random::Distribution distribution, DType type, std:
   spec.b = draw.pick({1.0f, 2.0f, 0.02f});
   spec.seed = draw.word();
   spec.stream = static_cast<std::uint32_t>(draw.word());
+  if (draw.chance(0.5)) spec.first = draw.pick<std::int64_t>({1, 3, 4, 62, 64, 1000, 12'345'678'903});
   spec.output = {type, Shape{elements}, Layout::plain};
   Case result;
   result.fills = {listed({static_cast<double>(draw.pick<std::int64_t>({0, 1, 12345, 2147483647, -1}))})};

@@ -240,7 +240,7 @@ TEST_F(GraphTest, FirstNonFiniteIsNamed) {
   Program program(graph, state, {.fuse = false});
   const std::array<float, 4> values{1, 1, -1, 1};
   program.write("x", values.data(), sizeof values);
-  EXPECT_EQ(program.find_nonfinite(), "generator.main.3 log");
+  EXPECT_EQ(program.find_nonfinite().label, "generator.main.3 log");
 }
 
 }  // namespace

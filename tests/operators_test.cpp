@@ -345,7 +345,7 @@ TEST(Operators, NoneIsMissing) {
   int declared = 0;
   for (std::sregex_iterator match(header.begin(), header.end(), function), end; match != end; ++match) {
     const std::string name = (*match)[1];
-    if (name == "operator") continue;
+    if (name == "operator" || name == "all_reduce") continue;  // which wants ranks: reductions_test.cpp
     ++declared;
     EXPECT_TRUE(functions.contains(name)) << "no case calls ops::" << name;
   }

@@ -51,6 +51,11 @@ void Graph::output(std::string name, Value value) {
   GANNET_CHECK(inserted, "the graph already has an output named '{}'", name);
 }
 
+void Graph::replace_output(const std::string& name, Value value) {
+  GANNET_CHECK(outputs_.contains(name), "the graph has no output named '{}'", name);
+  outputs_[name] = value;
+}
+
 std::vector<Value> Graph::apply(std::shared_ptr<const Operator> op, std::vector<Value> inputs, std::source_location where) {
   std::vector<TensorType> types;
   for (const Value& input : inputs) {

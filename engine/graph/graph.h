@@ -81,6 +81,7 @@ class Graph {
   void assign(const Variable& variable, Value value);
   // A named result that the host reads after a run.
   void output(std::string name, Value value);
+  void replace_output(const std::string& name, Value value);  // one that is there
 
   // Traces an operator: checks shapes, returns its outputs. InputError names operator, operands and line.
   std::vector<Value> apply(std::shared_ptr<const Operator> op, std::vector<Value> inputs,

@@ -87,11 +87,18 @@ struct SigmoidBceResult {
 SigmoidBceResult sigmoid_bce(Value logits, std::span<const float> targets, std::span<const float> weights,
                              Where where = Where::current());
 
-// Random draws, keyed by (seed, step, stream): step is an i32 input of rank 0.
+// Random draws, keyed by (seed, step, stream): step is an i32 input of rank 0. The result begins with element `first` of the
+// draw.
 Value random_normal(Value step, const Shape& shape, float mean, float deviation, std::uint64_t seed, std::uint32_t stream,
-                    Where where = Where::current());
+                    std::int64_t first = 0, Where where = Where::current());
 Value random_uniform(Value step, const Shape& shape, float low, float high, std::uint64_t seed, std::uint32_t stream,
-                     Where where = Where::current());
+                     std::int64_t first = 0, Where where = Where::current());
+
+// Each value's sum or mean over the ranks of the job (kernels/all_reduce.h), of the same values on every rank. carried: bf16
+// halves the bytes and rounds the values and their sums.
+using Combine = kernels::AllReduce::Combine;
+std::vector<Value> all_reduce(std::span<const Value> values, Combine combine, DType carried = DType::f32,
+                              Where where = Where::current());
 
 // Optimizer and moving average over all tensors of a player. Inputs and results as in kernels/optimizer.h.
 struct UpdateResult {

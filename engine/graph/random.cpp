@@ -27,21 +27,21 @@ class Random : public Operator {
 };
 
 Value draw(kernels::Random::Distribution distribution, Value step, const Shape& shape, float a, float b, std::uint64_t seed,
-           std::uint32_t stream, ops::Where where) {
-  const kernels::Random spec{distribution, a, b, seed, stream, {DType::f32, shape, Layout::plain}};
+           std::uint32_t stream, std::int64_t first, ops::Where where) {
+  const kernels::Random spec{distribution, a, b, seed, stream, first, {DType::f32, shape, Layout::plain}};
   return step.graph().apply(std::make_shared<Random>(spec), {step}, where)[0];
 }
 
 }  // namespace
 
 Value ops::random_normal(Value step, const Shape& shape, float mean, float deviation, std::uint64_t seed, std::uint32_t stream,
-                         Where where) {
-  return draw(kernels::Random::Distribution::normal, step, shape, mean, deviation, seed, stream, where);
+                         std::int64_t first, Where where) {
+  return draw(kernels::Random::Distribution::normal, step, shape, mean, deviation, seed, stream, first, where);
 }
 
 Value ops::random_uniform(Value step, const Shape& shape, float low, float high, std::uint64_t seed, std::uint32_t stream,
-                          Where where) {
-  return draw(kernels::Random::Distribution::uniform, step, shape, low, high, seed, stream, where);
+                          std::int64_t first, Where where) {
+  return draw(kernels::Random::Distribution::uniform, step, shape, low, high, seed, stream, first, where);
 }
 
 }  // namespace gannet

@@ -1,5 +1,7 @@
 #include "engine/nn/layers.h"
 
+#include "engine/nn/synchronised_batch_norm.h"
+
 #include <fmt/format.h>
 
 #include <cmath>
@@ -90,8 +92,9 @@ Value batch_norm(Network& network, const std::string& layer, Value x, const Init
   const std::int64_t samples = shape.elements() / channels / mode.groups;
   GANNET_CHECK(samples > 1, "batch norm in training needs more than one value per channel, not a batch of {}",
                to_string(shape));
-  const auto result =
-      ops::batch_norm(x, gamma, beta, bn_epsilon, activation, mode.groups, {mean, variance, bn_momentum}, where);
+  const ops::RunningStatistics running{mean, variance, bn_momentum};
+  const auto result = mode.ranks > 1 ? synchronised_batch_norm(x, gamma, beta, bn_epsilon, activation, mode, running, where)
+                                     : ops::batch_norm(x, gamma, beta, bn_epsilon, activation, mode.groups, running, where);
   network.assign_statistic(layer + ".running_mean", result.running_mean);
   network.assign_statistic(layer + ".running_var", result.running_variance);
   return result.y;

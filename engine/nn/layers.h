@@ -20,6 +20,7 @@ struct Mode {
   bool training = true;        // batch norm by the batch's statistics (updating the running ones), or by the running ones
   DType compute = DType::f32;  // bf16: convolutions and products take bf16, and activations stay bf16 between layers
   int groups = 1;              // equal runs of the batch that batch norm normalises apart (real first, then fake)
+  int ranks = 1;               // above 1: batch norm in training goes by the statistics of the batches of all ranks together
 };
 
 // A network being traced: `name` begins the names of its variables ("generator", "ema.generator").

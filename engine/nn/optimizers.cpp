@@ -35,7 +35,7 @@ std::vector<std::string> moment_names(const kernels::OptimizerUpdate& settings) 
 }  // namespace
 
 void update_player(Graph& graph, const Config& config, const std::string& player, std::span<const Variable> parameters,
-                   Value loss, Value learning_rate) {
+                   Value loss, Value learning_rate, int ranks) {
   const Graph::Scope scope(graph, player + ".update");
   const kernels::OptimizerUpdate settings = settings_of(config, player + "_optimizer");
   const std::vector<std::string> names = moment_names(settings);
@@ -54,7 +54,11 @@ void update_player(Graph& graph, const Config& config, const std::string& player
     }
   }
 
-  const std::vector<Value> gradients = grad(loss, values);
+  std::vector<Value> gradients = grad(loss, values);
+  if (ranks > 1) {
+    const DType carried = config.text("train.reduction") == "bf16" ? DType::bf16 : DType::f32;
+    gradients = ops::all_reduce(gradients, ops::Combine::mean, carried);
+  }
   const ops::UpdateResult updated =
       ops::optimizer_update(settings, learning_rate, graph.read(step), values, gradients, moment_values);
   graph.assign(step, updated.step);

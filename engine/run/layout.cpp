@@ -84,6 +84,8 @@ class Layouter {
         join(step.inputs[2 * i], step.inputs[2 * i + 1]);
         join(step.inputs[2 * i], step.outputs[i]);
       }
+    } else if (std::holds_alternative<AllReduce>(step.spec)) {
+      for (std::size_t i = 0; i < step.outputs.size(); ++i) join(step.inputs[i], step.outputs[i]);
     } else if (const auto* copy = std::get_if<Copy>(&step.spec)) {
       if (keeps_channels(*copy)) join(step.inputs[0], step.outputs[0]);
     } else if (const auto* concatenate = std::get_if<Concatenate>(&step.spec)) {
@@ -159,6 +161,7 @@ class Layouter {
     }
     if (std::holds_alternative<EmaUpdate>(step.spec))
       return layout_of(step.inputs[is_output ? 2 * position : position / 2 * 2]);
+    if (std::holds_alternative<AllReduce>(step.spec)) return layout_of(step.inputs[position]);
     if (const auto* concatenate = std::get_if<Concatenate>(&step.spec))
       return concatenate->output.shape.rank() == 4 && concatenate->axis == 0 ? layout_of(step.outputs[0]) : Layout::plain;
     if (const auto* convolution = std::get_if<Convolution>(&step.spec); convolution && shape.rank() == 4) {
@@ -278,6 +281,8 @@ void set_operands(KernelSpec& spec, const std::vector<TensorDesc>& in, const std
     copy->input = in[0], copy->output = out[0];
   } else if (auto* concatenate = std::get_if<Concatenate>(&spec)) {
     concatenate->inputs = in, concatenate->output = out[0];
+  } else if (auto* reduce = std::get_if<AllReduce>(&spec)) {
+    reduce->tensors = in;
   }
 }
 

@@ -15,7 +15,7 @@ using namespace kernels;
 std::size_t index(int i) { return static_cast<std::size_t>(i); }
 
 constexpr std::size_t alignment = 64;
-constexpr std::int64_t few = 16;  // elements that are copied to the host after every run
+constexpr std::int64_t few = 256;  // elements that are copied to the host after every run
 std::size_t aligned(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
 // May the step write output `o` to the memory of input `i`?
@@ -34,6 +34,7 @@ bool may_alias(const Step& step, std::size_t i, std::size_t o, const std::vector
     return i == 2 + tensor * stride + (part == 0 ? 0 : part + 1);
   }
   if (std::holds_alternative<EmaUpdate>(step.spec)) return i == 2 * o;
+  if (std::holds_alternative<AllReduce>(step.spec)) return i == o;
   return false;
 }
 
@@ -197,6 +198,12 @@ void assign_memory(Plan& plan, const Backend& backend, std::size_t guard) {
         blocks.push_back({aligned(bytes_on(plan.values[index(output)].desc, backend)), 0, i, std::max(i, last[index(output)])});
       }
     }
+    // A reduction goes on beside the steps after it, until its result is read.
+    if (std::holds_alternative<AllReduce>(step.spec))
+      for (std::size_t k = 0; k < step.inputs.size(); ++k)
+        if (const int input = plan.root(step.inputs[k]); block_of[index(input)] >= 0)
+          blocks[index(block_of[index(input)])].last =
+              std::max(blocks[index(block_of[index(input)])].last, last[index(plan.root(step.outputs[k]))]);
   }
   std::vector<int> workspace(plan.steps.size(), -1);
   for (int i = 0; i < end; ++i)

@@ -1,6 +1,6 @@
 // The planned form of a graph: steps over numbered values, in order. Each pass rewrites it:
-//   lower (graph -> plan), fuse, store_as_read, assign_layouts, gather_copies, share_parts, assign_updates, find_constants,
-//   assign_memory.
+//   lower (graph -> plan), fuse, store_as_read, assign_layouts, gather_copies, share_parts, fill_buckets, split_updates,
+//   assign_updates, find_constants, assign_memory.
 #pragma once
 
 #include <cstddef>
@@ -73,6 +73,14 @@ void gather_copies(Plan& plan);
 // Has the parts of a concatenation made where they end up, and slices read where they lie, if those are runs of whole
 // samples: neither needs a copy.
 void share_parts(Plan& plan);
+
+// Has the tensors of each reduction over ranks made in flat buckets of about so many bytes, in the order in which they become
+// ready, and each bucket reduced as soon as it is full.
+void fill_buckets(Plan& plan, std::size_t bucket_bytes);
+
+// An optimizer's update of the tensors of several buckets becomes one of each, so that it waits for no other. A gradient that
+// is not finite stops those after it.
+void split_updates(Plan& plan);
 
 // Makes variables be updated in place where no later step needs the old value; inserts copies elsewhere. The state has
 // them all by now.

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 
+#include "engine/parallel/communicator.h"
 #include "engine/run/host_tensor.h"
 #include "engine/run/plan.h"
 #include "kernels/operands.h"
@@ -21,6 +22,7 @@ struct Instruction {
   std::vector<std::vector<const void*>> inputs;  // of each launch
   std::vector<void*> outputs;
   void* workspace = nullptr;
+  std::vector<kernels::Kernel*> reads_of;  // reductions whose results it is the first to read
 };
 
 // One of the launches that may be under way at once, with inputs of its own.
@@ -45,9 +47,10 @@ struct Program::Implementation {
   PlanReport report;
   std::unique_ptr<BackendMemory> arena, results, constants;
   std::vector<Instruction> instructions;
-  std::vector<Launch> launches;  // by turns
-  std::size_t next = 0;          // the launch of the next run
-  bool claimed = false;          // may its inputs be written?
+  std::vector<kernels::Kernel*> unread;  // reductions that only the host reads
+  std::vector<Launch> launches;          // by turns
+  std::size_t next = 0;                  // the launch of the next run
+  bool claimed = false;                  // may its inputs be written?
   std::map<std::string, Input, std::less<>> input_values;
   std::map<std::string, int, std::less<>> output_values;
   std::map<std::string, TensorType> input_types, output_types;
@@ -58,6 +61,14 @@ struct Program::Implementation {
   void* address(int value, std::size_t launch) const {
     const plan::Value& v = plan.values[static_cast<std::size_t>(plan.root(value))];
     return static_cast<std::byte*>(block(v, launch)) + first_byte(value);
+  }
+
+  std::unique_ptr<kernels::Kernel> create(const kernels::KernelSpec& spec, Communicator* communicator) {
+    const auto* reduce = std::get_if<kernels::AllReduce>(&spec);
+    if (reduce == nullptr || communicator == nullptr) return backend.create(spec);
+    std::size_t& bytes = report.reductions.emplace_back(0);
+    for (const TensorDesc& tensor : reduce->tensors) bytes += tensor.bytes();
+    return communicator->create(*reduce);
   }
 
   // Of a value in the one that it is a view of.
@@ -89,6 +100,7 @@ struct Program::Implementation {
 
   void run(std::size_t i, std::size_t launch) const {
     const Instruction& instruction = instructions[i];
+    for (kernels::Kernel* reduction : instruction.reads_of) reduction->await();
     const kernels::Range range(backend, plan.steps[i].label);
     instruction.kernel->run({instruction.inputs[launch].data(), instruction.outputs.data(), instruction.workspace});
   }
@@ -105,6 +117,25 @@ struct Program::Implementation {
       }
       run(i, launch);
     }
+    for (kernels::Kernel* reduction : unread) reduction->await();
+  }
+
+  bool reduces(std::size_t i) const { return std::holds_alternative<kernels::AllReduce>(plan.steps[i].spec); }
+
+  // Each reduction goes on until its result is read, by a kernel or by the host after the run.
+  void place_waits() {
+    std::map<int, kernels::Kernel*> pending;  // by result
+    for (std::size_t i = 0; i < instructions.size(); ++i) {
+      for (int value : plan.steps[i].inputs) {
+        const auto found = pending.find(plan.root(value));
+        if (found == pending.end()) continue;
+        instructions[i].reads_of.push_back(found->second);
+        pending.erase(found);
+      }
+      if (!reduces(i)) continue;
+      for (int value : plan.steps[i].outputs) pending[plan.root(value)] = instructions[i].kernel.get();
+    }
+    for (const auto& [value, kernel] : pending) unread.push_back(kernel);
   }
 
   // The host's side of an input of the next run.
@@ -177,6 +208,8 @@ Program::Program(const Graph& graph, State& state, const PlanOptions& options)
     plan::gather_copies(plan);
     plan::share_parts(plan);
   }
+  plan::fill_buckets(plan, options.bucket_bytes);
+  plan::split_updates(plan);
   for (const plan::Value& value : plan.values)
     if (value.home == plan::Value::Home::variable) {
       for (const Variable& variable : plan.reads)
@@ -198,7 +231,7 @@ Program::Program(const Graph& graph, State& state, const PlanOptions& options)
   self.report.picture_reorders = plan.picture_reorders;
   for (plan::Step& step : plan.steps) {
     try {
-      self.instructions.push_back({backend.create(step.spec), {}, {}, nullptr});
+      self.instructions.push_back({self.create(step.spec, options.communicator), {}, {}, nullptr, {}});
     } catch (const InputError& error) {
       throw InputError(fmt::format("{} ({})", error.what(), step.label));
     }
@@ -254,6 +287,7 @@ Program::Program(const Graph& graph, State& state, const PlanOptions& options)
     });
   }
   self.run_once();
+  self.place_waits();
   for (std::size_t launch = 0; launch < ahead; ++launch)
     self.launches[launch].run =
         backend.record([&self, launch] { self.run_all(launch); }, {self.launches[launch].inputs->data(), plan.input_bytes},
@@ -342,23 +376,43 @@ float Program::read_scalar(const std::string& output, int runs_ago) const {
   return scalar;
 }
 
-std::string Program::find_nonfinite(int runs_ago) {
+Program::Fault Program::find_nonfinite(int runs_ago) {
   Implementation& self = *implementation_;
   const std::size_t launch = self.last(runs_ago);
-  for (std::size_t i = 0; i < self.instructions.size(); ++i) {
+  const bool to_the_end = !self.report.reductions.empty();
+  const auto finite = [&](int value) {
+    const TensorDesc& desc = self.desc(value);
+    if (desc.type != DType::f32 && desc.type != DType::bf16) return true;
+    const std::vector<float> elements = download(self.backend, desc, self.address(value, launch));
+    return std::all_of(elements.begin(), elements.end(), [](float element) { return std::isfinite(element); });
+  };
+  Fault fault;
+  for (std::size_t i = 0; i < self.instructions.size() && (fault.kernel < 0 || to_the_end); ++i) {
     self.run(i, launch);
+    if (self.reduces(i)) self.instructions[i].kernel->await();
+    if (fault.kernel >= 0 || self.reduces(i)) continue;  // what a rank reduces it has made before, or another rank has
     self.backend.synchronize();
-    for (int value : self.plan.steps[i].outputs) {
-      const TensorDesc& desc = self.desc(value);
-      if (desc.type != DType::f32 && desc.type != DType::bf16) continue;
-      for (float element : download(self.backend, desc, self.address(value, launch)))
-        if (!std::isfinite(element)) return self.plan.steps[i].label;
-    }
+    const std::vector<int>& outputs = self.plan.steps[i].outputs;
+    if (!std::all_of(outputs.begin(), outputs.end(), finite)) fault = {static_cast<int>(i), self.plan.steps[i].label};
   }
-  return {};
+  self.backend.synchronize();
+  return fault;
 }
 
 const PlanReport& Program::report() const { return implementation_->report; }
+
+std::string Program::describe() const {
+  const Implementation& self = *implementation_;
+  std::string text;
+  for (const plan::Step& step : self.plan.steps) {
+    text += fmt::format("{} {}:", name_of(step.spec), step.label);
+    for (int value : step.inputs) text += " " + to_string(self.desc(value));
+    text += " ->";
+    for (int value : step.outputs) text += " " + to_string(self.desc(value));
+    text += "\n";
+  }
+  return text;
+}
 
 std::vector<Program::KernelTime> Program::profile(int repeats) {
   Implementation& self = *implementation_;
@@ -367,6 +421,7 @@ std::vector<Program::KernelTime> Program::profile(int repeats) {
     for (std::size_t i = 0; i < self.instructions.size(); ++i) {
       const auto begin = std::chrono::steady_clock::now();
       self.run(i, self.last());
+      if (self.reduces(i)) self.instructions[i].kernel->await();
       self.backend.synchronize();
       seconds[i].push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     }

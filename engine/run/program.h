@@ -9,6 +9,8 @@
 
 namespace gannet {
 
+class Communicator;
+
 // The values of variables, shared by the programs of a model. Kept in the backend's memory and layouts.
 class State {
  public:
@@ -40,18 +42,22 @@ struct PlanOptions {
   bool fuse = true;
   bool layouts = true;          // let convolutions choose how pictures and filters lie in memory
   std::size_t guard_bytes = 0;  // sentinels around every buffer, for tests
+  // Who reduces over the ranks, in programs that do, and how many bytes at a time. Outlives the program.
+  Communicator* communicator = nullptr;
+  std::size_t bucket_bytes = std::size_t{4} << 20;
 };
 
 // What a plan decided: for `--dry-run`, benchmarks and tests.
 struct PlanReport {
-  int operators_traced = 0;     // nodes in the graph
-  int operators_pruned = 0;     // of them not needed by any output or variable
-  int kernels = 0;              // launches per run
-  int picture_reorders = 0;     // layout changes of pictures per run
-  int filter_reorders = 0;      // and of filters (dgrad wants them transposed)
-  double flops = 0, bytes = 0;  // per run
-  double product_flops = 0;     // of them, of convolutions and products of matrices
-  std::size_t arena_bytes = 0;  // intermediate values and constants
+  int operators_traced = 0;       // nodes in the graph
+  int operators_pruned = 0;       // of them not needed by any output or variable
+  int kernels = 0;                // launches per run
+  int picture_reorders = 0;       // layout changes of pictures per run
+  int filter_reorders = 0;        // and of filters (dgrad wants them transposed)
+  double flops = 0, bytes = 0;    // per run
+  double product_flops = 0;       // of them, of convolutions and products of matrices
+  std::size_t arena_bytes = 0;    // intermediate values and constants
+  std::vector<std::size_t> reductions;  // over the ranks, per run: bytes of each
   std::size_t input_bytes = 0;
 };
 
@@ -77,11 +83,17 @@ class Program {
   bool has_output(const std::string& output) const;
   const TensorType& output_type(const std::string& output) const;
 
-  // Runs kernel by kernel, on the inputs of the last run or one before, and returns the label of the first whose output is not
-  // finite; empty when all are.
-  std::string find_nonfinite(int runs_ago = 0);
+  // Runs kernel by kernel, on the inputs of the last run or one before, and returns the first whose output is not finite. A
+  // program that reduces over ranks runs to its end, as those of the other ranks do at the same time.
+  struct Fault {
+    int kernel = -1;  // in the order of the program, -1: all are finite
+    std::string label;
+  };
+  Fault find_nonfinite(int runs_ago = 0);
 
   const PlanReport& report() const;
+  // The planned kernels and their operands, a line each.
+  std::string describe() const;
   struct KernelTime {
     std::string label, kind;
     double seconds = 0, flops = 0, bytes = 0;

@@ -60,8 +60,11 @@ void State::add(const Variable& variable, Layout layout) {
     const auto distribution =
         variable.initial.kind == Initializer::Kind::normal ? Random::Distribution::normal : Random::Distribution::uniform;
     const TensorDesc drawn{DType::f32, desc.shape, Layout::plain};
-    const Random spec{distribution,          variable.initial.a,       variable.initial.b,
-                      implementation_->seed, stream_of(variable.name), drawn};
+    Random spec;
+    spec.distribution = distribution;
+    spec.a = variable.initial.a, spec.b = variable.initial.b;
+    spec.seed = implementation_->seed, spec.stream = stream_of(variable.name);
+    spec.output = drawn;
     const auto kernel = backend.create(spec);
     const BackendMemory output(backend, bytes_on(drawn, backend)), step(backend, size_of(DType::i32)),
         workspace(backend, kernel->workspace_bytes());

@@ -40,6 +40,11 @@ std::vector<Key> common_keys() {
       {"train.log_every", integer, 100, "steps between lines of the log", 1, 1e9},
       {"train.tensorboard_every", integer, 10, "steps between TensorBoard scalars", 1, 1e9},
       {"train.threads", integer, 0, "CPU threads; 0: all that the process may use", 0, 4096},
+      {"train.sync_batch_norm", boolean, false, "several ranks: batch norm by the statistics of all of them"},
+      {"train.reduction", text, "fp32", "several ranks: gradients are exchanged as", 0, 0, {"fp32", "bf16"}},
+      {"train.bucket_kib", integer, 4096, "several ranks: gradients are exchanged when so many KiB are ready", 1, 4194304},
+      {"train.silence", integer, 30, "several ranks: seconds after which one that is not heard of ends the job", 1, 86400},
+      {"train.patience", integer, 60, "several ranks: seconds in which all must have come together", 1, 86400},
       {"data.file", text, "", "dataset file (--data)"},
       {"data.flip", boolean, false, "mirror samples left to right at random"},
   };

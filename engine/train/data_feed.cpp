@@ -24,7 +24,9 @@ DataFeed::DataFeed(Step& step, std::shared_ptr<const Dataset> dataset, std::uint
   check(dataset.get(), reader->program);
   const Config& config = step.config();
   LoaderOptions options;
-  options.batch = config.integer("train.batch");
+  options.batch = step.trace_options().batch(config);
+  options.rank = step.trace_options().rank;
+  options.world = step.trace_options().ranks;
   options.seed = static_cast<std::uint64_t>(config.integer("train.seed"));
   options.flips = config.boolean("data.flip");
   options.position = position;

@@ -15,7 +15,7 @@ namespace gannet {
 class DataFeed {
  public:
   // dataset: may be null when nothing reads it. position: of the loader. InputError when there is no data, or pictures or
-  // labels are not what the model needs.
+  // labels are not what the model needs. Each rank of the step gets its run of every batch.
   DataFeed(Step& step, std::shared_ptr<const Dataset> dataset, std::uint64_t position);
   DataFeed(Step& step, const std::filesystem::path& replay);
 

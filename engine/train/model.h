@@ -69,10 +69,20 @@ struct Model {
   bool uses_images = true;  // false: real samples are drawn inside the graph (gaussian1d)
 };
 
-// Gives a family's trace its outside: data, noise and rates, from the loader and Philox or from a replay file.
+// What a trace depends on beside the configuration.
+struct TraceOptions {
+  bool replay = false;      // samples and noise come from a file
+  int rank = 0, ranks = 1;  // each batch is cut in `ranks` equal runs; the programs compute run `rank`
+
+  // Samples of a batch of the configuration that the programs compute. InputError where it can not be cut.
+  std::int64_t batch(const Config& config) const;
+};
+
+// Gives a family's trace its outside: data, noise and rates, from the loader and Philox or from a replay file. Shapes begin
+// with the samples that this rank computes; it gets its run of the one global stream.
 class Tracer {
  public:
-  Tracer(Graph& graph, std::uint64_t seed, bool replay) : graph_(graph), seed_(seed), replay_(replay) {}
+  Tracer(Graph& graph, std::uint64_t seed, const TraceOptions& options) : graph_(graph), seed_(seed), options_(options) {}
 
   Graph& graph() const { return graph_; }
   Value step();
@@ -86,7 +96,7 @@ class Tracer {
  private:
   Graph& graph_;
   std::uint64_t seed_;
-  bool replay_;
+  TraceOptions options_;
   Value step_;
 };
 
@@ -95,8 +105,8 @@ struct Family {
   std::string name;
   std::string summary;  // a line for `gannet train --help`
   std::vector<Key> keys;
-  // Refuses combinations that make no sense (InputError with the reason), then traces. batch 0 is the configuration's.
-  std::function<Model(const Config&, bool replay)> trace;
+  // Refuses combinations that make no sense (InputError with the reason), then traces.
+  std::function<Model(const Config&, const TraceOptions&)> trace;
 };
 
 }  // namespace gannet

@@ -23,11 +23,12 @@ void to_nhwc(const std::byte* nchw, const Shape& nhwc, float* result) {
 
 }  // namespace
 
-Replay::Replay(const std::filesystem::path& file, const Step& step, std::int64_t steps) : file_(file) {
+Replay::Replay(const std::filesystem::path& file, const Step& step, std::int64_t steps)
+    : file_(file), options_(step.trace_options()) {
   std::vector<std::string> read;
   for (const Step::Part& part : step.parts()) {
     for (const std::string& name : part.program.inputs()) {
-      if (name == "step" || name.starts_with("learning_rate.")) continue;
+      if (name == "step" || name == "stop" || name.starts_with("learning_rate.")) continue;
       sources_.push_back(make_source(part.program, name, steps * part.repeats));
       read.push_back(name);
     }
@@ -43,21 +44,25 @@ Replay::Source Replay::make_source(const Program& program, const std::string& na
   GANNET_CHECK(file_.contains(name), "{}: has no tensor '{}', which this model reads", path, name);
   Source source{&program, name, file_.tensor(name), {}};
   const Shape& shape = source.tensor.shape;
-  const Shape entry = entry_shape(type.shape);
+  Shape entry = entry_shape(type.shape);
+  const std::size_t own = static_cast<std::size_t>(entry.elements()) * sizeof(float);
+  source.first = own * static_cast<std::size_t>(options_.rank);
+  source.stride = own * static_cast<std::size_t>(options_.ranks);
+  if (entry.rank() == 4) source.entry.resize(static_cast<std::size_t>(entry.elements()));
+  if (entry.rank() > 0) entry[0] *= options_.ranks;
   GANNET_CHECK(source.tensor.type == type.type, "{}: tensor '{}' is {}, not {}", path, name, name_of(source.tensor.type),
                name_of(type.type));
   GANNET_CHECK(shape.rank() == entry.rank() + 1 && std::equal(entry.begin(), entry.end(), shape.begin() + 1),
                "{}: tensor '{}' is {}; it must hold entries of {}", path, name, to_string(shape), to_string(entry));
   GANNET_CHECK(shape[0] >= entries, "{}: tensor '{}' has {} entries; these steps read {}", path, name, shape[0], entries);
-  if (entry.rank() == 4) source.entry.resize(static_cast<std::size_t>(entry.elements()));
   return source;
 }
 
 void Replay::feed(Program& program, std::int64_t run) {
   for (Source& source : sources_) {
     if (source.program != &program) continue;
-    const std::size_t bytes = source.tensor.data.size() / static_cast<std::size_t>(source.tensor.shape[0]);
-    const std::byte* entry = source.tensor.data.data() + static_cast<std::size_t>(run) * bytes;
+    const std::size_t bytes = source.stride / static_cast<std::size_t>(options_.ranks);
+    const std::byte* entry = source.tensor.data.data() + static_cast<std::size_t>(run) * source.stride + source.first;
     if (source.entry.empty()) {
       program.write(source.name, entry, bytes);
     } else {

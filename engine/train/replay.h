@@ -13,7 +13,8 @@ namespace gannet {
 class Replay {
  public:
   // Checks that the file has what every program of the step reads, in its shape (pictures (S,N,C,H,W)), for `steps` steps.
-  // InputError names the tensor that is missing, misshapen or short. Tensors that no program reads are named too.
+  // InputError names the tensor that is missing, misshapen or short. Tensors that no program reads are named too. The file has
+  // whole batches; each rank of the step reads its run of them.
   Replay(const std::filesystem::path& file, const Step& step, std::int64_t steps);
 
   // Writes entry `run` of everything that the program reads.
@@ -25,10 +26,13 @@ class Replay {
     std::string name;
     TensorView tensor;         // (S, …)
     std::vector<float> entry;  // of pictures: an entry as (N,H,W,C)
+    std::size_t stride = 0;    // bytes from entry to entry
+    std::size_t first = 0;     // bytes in each before this rank's samples
   };
   Source make_source(const Program& program, const std::string& name, std::int64_t entries) const;
 
   SafetensorsFile file_;
+  TraceOptions options_;
   std::vector<Source> sources_;
 };
 

@@ -10,6 +10,25 @@ namespace gannet {
 namespace {
 
 constexpr std::string_view nonfinite_prefix = "nonfinite.", rate_prefix = "learning_rate.";
+const std::string step_input = "step", stop_name = "stop";
+
+bool is_figure(const std::string& name, const Value& value) {
+  return !name.starts_with(nonfinite_prefix) && value.shape().rank() == 0;
+}
+
+// Every rank reports what all of them found, and whether one of them wants to stop.
+void reduce_figures(Graph& graph) {
+  std::vector<std::string> names{stop_name};
+  std::vector<Value> values{graph.input(stop_name, {DType::f32, {}})};
+  for (const auto& [name, value] : graph.outputs()) {
+    if (!is_figure(name, value)) continue;
+    names.push_back(name);
+    values.push_back(value);
+  }
+  const std::vector<Value> reduced = ops::all_reduce(values, ops::Combine::mean);
+  graph.output(stop_name, reduced[0]);
+  for (std::size_t i = 1; i < names.size(); ++i) graph.replace_output(names[i], reduced[i]);
+}
 
 void check_precision(const Config& config, const kernels::Backend& backend) {
   GANNET_CHECK(config.text("train.precision") != "bf16" || backend.supports(DType::bf16),
@@ -18,16 +37,25 @@ void check_precision(const Config& config, const kernels::Backend& backend) {
 
 }  // namespace
 
-Step::Step(const Family& family, const Config& config, kernels::Backend& backend, bool replay)
-    : config_(config), state_(backend, static_cast<std::uint64_t>(config.integer("train.seed"))) {
+Step::Step(const Family& family, const Config& config, kernels::Backend& backend, bool replay, const Ranks* ranks)
+    : config_(config), ranks_(ranks), state_(backend, static_cast<std::uint64_t>(config.integer("train.seed"))) {
   check_precision(config, backend);
-  model_ = family.trace(config, replay);
+  trace_options_.replay = replay;
+  PlanOptions plan;
+  if (ranks != nullptr) {
+    trace_options_.rank = ranks->rank();
+    trace_options_.ranks = ranks->size();
+    plan.communicator = &ranks->communicator;
+    plan.bucket_bytes = static_cast<std::size_t>(config.integer("train.bucket_kib")) << 10;
+  }
+  model_ = family.trace(config, trace_options_);
   for (const Phase& phase : model_.phases) {
-    Part part{phase.name, phase.repeats, Program(*phase.graph, state_), {}, figures_.size(), {}, {}};
+    if (ranks != nullptr) reduce_figures(*phase.graph);
+    Part part{phase.name, phase.repeats, Program(*phase.graph, state_, plan), {}, figures_.size(), {}, {}};
     for (const auto& [name, value] : phase.graph->outputs()) {
       if (name.starts_with(nonfinite_prefix)) {
         part.nonfinite.push_back(name);
-      } else if (value.shape().rank() == 0) {
+      } else if (is_figure(name, value) && name != stop_name) {
         part.outputs.push_back(name);
         figures_.push_back({name, std::numeric_limits<double>::quiet_NaN()});
       }
@@ -46,13 +74,17 @@ Step::Step(const Family& family, const Config& config, kernels::Backend& backend
 }
 
 void Step::start(std::int64_t step, const Feed& feed) {
-  static const std::string step_input = "step";
   for (Part& part : parts_) {
     for (int repeat = 0; repeat < part.repeats; ++repeat) {
       const std::int64_t run = step * part.repeats + repeat;
       if (part.program.has_input(step_input)) {
         const auto number = static_cast<std::int32_t>(run);
         part.program.write(step_input, &number, sizeof(number));
+      }
+      if (ranks_ != nullptr) {
+        const float stop = asks_to_stop_ ? 1 : 0;
+        part.program.write(stop_name, &stop, sizeof(stop));
+        ranks_->group.at(step + 1, part.name.c_str());
       }
       feed(part.program, run);
       if (part.started >= 0 && !runs_ahead()) take_figures(part, 0);
@@ -79,6 +111,7 @@ void Step::take_figures(Part& part, int runs_ago) {
     finite = finite && std::isfinite(figures_[part.first_figure + i].value);
   }
   for (const std::string& output : part.nonfinite) finite = finite && part.program.read_scalar(output, runs_ago) == 0;
+  if (ranks_ != nullptr && part.program.read_scalar(stop_name, runs_ago) != 0) to_stop_ = true;
   if (!finite) fail(part, runs_ago);
   part.started = -1;
 }
@@ -93,13 +126,31 @@ void Step::fail(Part& part, int runs_ago) {
     if (index == 0) continue;
     const std::string player = output.substr(nonfinite_prefix.size());
     const auto& names = player == "generator" ? model_.generator_parameters : model_.discriminator_parameters;
-    faults.push_back("gradient of " + (index <= names.size() ? names[index - 1] : player));
+    // With ranks it is an index among the tensors of one bucket.
+    faults.push_back("gradient of " + (ranks_ == nullptr && index <= names.size() ? names[index - 1] : player));
   }
-  const std::string first = part.program.find_nonfinite(runs_ago);
   throw RuntimeError(fmt::format(
       "step {}: not finite: {}; the first tensor at fault: {}. The last checkpoint is untouched; a lower learning rate or "
       "another loss may help",
-      step + 1, fmt::join(faults, ", "), first.empty() ? "none when run again" : first));
+      step + 1, fmt::join(faults, ", "), first_at_fault(part, runs_ago)));
+}
+
+std::string Step::first_at_fault(Part& part, int runs_ago) {
+  Program::Fault first = part.program.find_nonfinite(runs_ago);
+  if (ranks_ == nullptr) return first.kernel < 0 ? "none when run again" : first.label;
+  // What one rank makes all have after the next reduction: the earliest of all ranks is where it began.
+  const std::vector<std::string> all = ranks_->group.gather(fmt::format("{} {}", first.kernel, first.label));
+  int rank = -1;
+  first.kernel = -1;
+  for (int r = 0; r < ranks_->size(); ++r) {
+    const std::string& text = all[static_cast<std::size_t>(r)];
+    const int kernel = std::stoi(text);
+    if (kernel < 0 || (rank >= 0 && kernel >= first.kernel)) continue;
+    first = {kernel, text.substr(text.find(' ') + 1)};
+    rank = r;
+  }
+  if (rank < 0) return "none when run again";
+  return fmt::format("{} of rank {} (host {}, phase {})", first.label, rank, ranks_->group.host(rank), part.name);
 }
 
 double Step::figure(std::string_view name) const {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/parallel/ranks.h"
 #include "engine/run/program.h"
 #include "engine/train/config.h"
 #include "engine/train/model.h"
@@ -24,10 +25,12 @@ using Feed = std::function<void(Program& program, std::int64_t run)>;
 class Step {
  public:
   // Plans every phase; the state gets their variables, initialised. InputError when the backend lacks train.precision.
-  Step(const Family& family, const Config& config, kernels::Backend& backend, bool replay);
+  // ranks: those that train together, each of which makes the same Step; null when this process trains alone. They outlive it.
+  Step(const Family& family, const Config& config, kernels::Backend& backend, bool replay, const Ranks* ranks = nullptr);
 
   const Model& model() const { return model_; }
   const Config& config() const { return config_; }
+  const TraceOptions& trace_options() const { return trace_options_; }
   State& state() { return state_; }
   const State& state() const { return state_; }
 
@@ -41,9 +44,13 @@ class Step {
     start(step, feed);
     finish();
   }
+  // With ranks: has every rank learnt, by the figures taken last, that one of them wants to stop? They all learn it at the same
+  // step. ask_to_stop is of the steps started from then on.
+  bool to_stop() const { return to_stop_; }
+  void ask_to_stop() { asks_to_stop_ = true; }
   // May a step be started before the last one is over?
   bool runs_ahead() const { return state_.backend().launches_ahead() > 1; }
-  // Those taken last: outputs of rank 0, from each phase's last repeat.
+  // Those taken last: outputs of rank 0, from each phase's last repeat; with several ranks the means of theirs.
   std::span<const Figure> figures() const { return figures_; }
   // A figure by name; NaN when the model has none of it.
   double figure(std::string_view name) const;
@@ -67,8 +74,12 @@ class Step {
  private:
   void take_figures(Part& part, int runs_ago);
   [[noreturn]] void fail(Part& part, int runs_ago);
+  std::string first_at_fault(Part& part, int runs_ago);
 
   Config config_;
+  const Ranks* ranks_;
+  TraceOptions trace_options_;
+  bool to_stop_ = false, asks_to_stop_ = false;
   Model model_;
   State state_;
   std::vector<Part> parts_;

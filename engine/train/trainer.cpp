@@ -1,12 +1,16 @@
 #include "engine/train/trainer.h"
 
+#include <signal.h>
+
 #include <chrono>
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <utility>
 
 #include "engine/data/file.h"
+#include "engine/parallel/agreement.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/data_feed.h"
 #include "engine/train/forecast.h"
@@ -40,6 +44,7 @@ constexpr std::string_view may_change[] = {"train.steps",
 // The folder to go on in, locked from here on: what another process saves there while it ends is seen. None for a new run,
 // whose folder is made when all else is known to be right.
 std::unique_ptr<RunFolder> folder_to_resume(const TrainOptions& options) {
+  if (options.ranks != nullptr && options.ranks->rank() != 0) return nullptr;
   if (options.resume) return std::make_unique<RunFolder>(RunFolder::resume(options.out));
   RunFolder::check_unused(options.out);
   return nullptr;
@@ -48,6 +53,7 @@ std::unique_ptr<RunFolder> folder_to_resume(const TrainOptions& options) {
 // The checkpoint to go on from, after checking that the configuration is that of its run; none for a new run.
 std::optional<Checkpoint> checkpoint_to_resume(const TrainOptions& options) {
   if (!options.resume) return std::nullopt;
+  if (options.ranks != nullptr && options.ranks->rank() != 0) return std::nullopt;  // it is told
   GANNET_CHECK(options.init.empty(), "--init begins a run and --resume goes on with one: give one of them");
   const Config before(run_configuration(options.out), all_keys(options.family.keys));
   const std::string difference = first_difference(before, options.config, may_change);
@@ -76,15 +82,20 @@ class Trainer {
         config_(options.config),
         backend_(backend),
         stop_(stop),
+        ranks_(options.ranks),
         folder_(folder_to_resume(options)),
         resumed_(checkpoint_to_resume(options)),
         dataset_bytes_(dataset_size(options)),
-        step_(options.family, config_, backend, !options.replay.empty()),
-        log_(options.terminal) {}
+        step_(options.family, config_, backend, !options.replay.empty(), ranks_),
+        log_(leads() ? options.terminal : nullptr) {}
 
   int run() {
     first_ = resumed_ ? resumed_->info().step : 0;
-    const std::uint64_t position = resumed_ ? resumed_->info().position : 0;
+    std::uint64_t position = resumed_ ? resumed_->info().position : 0;
+    if (ranks_ != nullptr) {
+      require_same_training(*ranks_, step_, dataset_of(options_));
+      std::istringstream(ranks_->group.broadcast(fmt::format("{} {}", first_, position))) >> first_ >> position;
+    }
     const std::int64_t total = config_.integer("train.steps");
     GANNET_CHECK(first_ <= total, "{}: the run has made {} steps already; train.steps (--steps) is {} in all",
                  options_.out.string(), first_, total);
@@ -93,7 +104,7 @@ class Trainer {
     load_weights();
     resumed_.reset();  // its file need not stay mapped
     make_feed(position);
-    open_folder();
+    if (leads()) open_folder();
     if (first_ == total) {
       log_.line(fmt::format("all {} steps are made: nothing to do", total));
       return 0;
@@ -101,7 +112,7 @@ class Trainer {
     try {
       return loop(total);
     } catch (const RuntimeError& error) {
-      log_.note(fmt::format("error: {}", error.what()));
+      if (leads()) log_.note(fmt::format("error: {}", error.what()));
       throw;
     }
   }
@@ -109,7 +120,18 @@ class Trainer {
  private:
   using Clock = std::chrono::steady_clock;
 
+  bool leads() const { return ranks_ == nullptr || ranks_->rank() == 0; }
+
   void load_weights() {
+    load_own_weights();
+    if (ranks_ == nullptr) return;
+    if (options_.resume)
+      take_state_of_rank_0(*ranks_, step_.state());
+    else
+      require_same_weights(*ranks_, step_);
+  }
+
+  void load_own_weights() {
     if (resumed_) {
       resumed_->restore(step_.state(), true);
       const CheckpointInfo& info = resumed_->info();
@@ -140,7 +162,7 @@ class Trainer {
       folder_->prepare();
     else
       folder_ = std::make_unique<RunFolder>(RunFolder::create(options_.out));
-    if (!options_.resume) save(0);          // so that a run can always be resumed
+    if (!options_.resume) write(0);         // so that a run can always be resumed
     folder_->write_configuration(config_);  // what has none is no run
     log_.open(folder_->log());
     metrics_ = std::make_unique<MetricsFile>(folder_->metrics(), first_);
@@ -159,7 +181,9 @@ class Trainer {
     Health health(step_);
     const Feed feed = [this](Program& program, std::int64_t run) { feed_->feed(program, run); };
     if (first_ == 0) sample(0);
+    int asked = 0;  // the signal that this process got
     const auto conclude = [&](std::int64_t made, double seconds) {
+      if (!leads()) return;
       report(made, seconds);
       progress.show(made, seconds, step_);
       if (const std::string warning = health.check(made); !warning.empty()) log_.line(warning);
@@ -170,9 +194,11 @@ class Trainer {
       const auto lap = [&start] {
         return std::chrono::duration<double>(Clock::now() - std::exchange(start, Clock::now())).count();
       };
+      if (ranks_ != nullptr && (asked = stop_.take()) != 0) step_.ask_to_stop();
       step_.start(made - 1, feed);
       if (ahead) conclude(made - 1, lap());
-      const int signal = stop_.take();
+      // Several ranks stop at a step that they agree on, whichever of them got the signal.
+      const int signal = ranks_ == nullptr ? stop_.take() : !step_.to_stop() ? 0 : asked != 0 ? asked : SIGTERM;
       const bool last = made == total || signal != 0;
       // Whoever stops a run may not wait for a picture.
       const bool pictured = signal == 0 && (last || is_due(made, sample_every)), saved = last || is_due(made, checkpoint_every);
@@ -210,7 +236,19 @@ class Trainer {
     events_->flush();
   }
 
+  // Rank 0 works for all: the others wait for it here, where they may take their time, and not within a step.
+  template <typename Work>
+  void alone(std::int64_t made, const char* phase, const Work& work) {
+    if (ranks_ != nullptr) ranks_->group.at(made, phase, false);
+    if (leads()) work();
+    if (ranks_ != nullptr) ranks_->group.gather({});
+  }
+
   void sample(std::int64_t made) {
+    alone(made, "drawing", [&] { draw(made); });
+  }
+
+  void draw(std::int64_t made) {
     Drawing::Result drawn = drawing_.draw(made, folder_->sample(made));
     const Image& picture = drawn.picture;
     events_->image("samples", made, picture.height, picture.width, picture.channels,
@@ -222,8 +260,16 @@ class Trainer {
     log_.line(line);
   }
 
-  // Metrics first: a run that goes on from this checkpoint has them all.
   void save(std::int64_t made) {
+    if (ranks_ != nullptr) {
+      ranks_->group.at(made, "comparing weights", false);
+      require_same_weights(*ranks_, step_);
+    }
+    alone(made, "saving", [&] { write(made); });
+  }
+
+  // Metrics first: a run that goes on from this checkpoint has them all.
+  void write(std::int64_t made) {
     if (metrics_) metrics_->sync();
     if (events_) events_->flush();
     save_checkpoint(folder_->checkpoint(made), step_.state(),
@@ -232,6 +278,8 @@ class Trainer {
   }
 
   int finish(std::int64_t made, int signal) {
+    const int code = signal == 0 ? 0 : 128 + signal;
+    if (!leads()) return code;
     const auto peak = static_cast<double>(peak_resident_bytes()), total = static_cast<double>(forecast_.total());
     const std::string share = signal == 0 ? fmt::format(" ({:+.1f} %)", 100 * (peak / total - 1)) : "";  // of all steps
     log_.line(fmt::format("memory       {} at most, forecast {}{}", format_bytes(peak), format_bytes(total), share));
@@ -239,13 +287,14 @@ class Trainer {
       log_.line(fmt::format("stopped by SIG{} after step {}; --resume goes on", sigabbrev_np(signal), made));
     else
       log_.line(fmt::format("done: {} steps; {}", made, folder_->checkpoint(made).string()));
-    return signal == 0 ? 0 : 128 + signal;
+    return code;
   }
 
   const TrainOptions& options_;
   const Config& config_;
   kernels::Backend& backend_;
   StopSignal& stop_;
+  const Ranks* ranks_;
   std::unique_ptr<RunFolder> folder_;
   std::optional<Checkpoint> resumed_;
   std::size_t dataset_bytes_;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/parallel/ranks.h"
 #include "engine/train/config.h"
 #include "engine/train/model.h"
 #include "engine/train/stop_signal.h"
@@ -19,6 +20,9 @@ struct TrainOptions {
   std::filesystem::path init, replay;  // empty: none
   bool resume = false;
   std::FILE* terminal = stdout;  // where lines go; null: only to the log
+  // Those that train together, each of which calls train() alike; null: this process trains alone. Rank 0 alone touches `out`,
+  // and tells the others what it resumes.
+  const Ranks* ranks = nullptr;
 };
 
 // 0 when the last step is made and saved; 128 + the signal when one stopped the run (its state is saved).

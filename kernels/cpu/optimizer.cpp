@@ -68,7 +68,7 @@ class OptimizerKernel final : public Kernel {
     const float step = *static_cast<const float*>(arguments.inputs[1]);
     std::int32_t nonfinite = first_nonfinite(arguments);
     if (step < 0 && nonfinite == 0) nonfinite = static_cast<std::int32_t>(spec_.parameters.size()) + 1;
-    *static_cast<float*>(arguments.outputs[0]) = nonfinite == 0 ? step + 1 : -1;
+    *static_cast<float*>(arguments.outputs[0]) = nonfinite == 0 ? step + (spec_.counts ? 1.0f : 0.0f) : -1;
     *static_cast<std::int32_t*>(arguments.outputs[1]) = nonfinite;
     const UpdateRates rates = rates_at(step, learning_rate);
     parallel_for(threads_, static_cast<std::int64_t>(pieces_.size()), [&](std::int64_t index, int) {

@@ -19,6 +19,7 @@ class RandomKernel final : public Kernel {
     settings_.key_low = static_cast<std::uint32_t>(spec.seed);
     settings_.key_high = static_cast<std::uint32_t>(spec.seed >> 32);
     settings_.stream = spec.stream;
+    settings_.first = spec.first;
     settings_.type = spec.output.type;
   }
 
@@ -43,7 +44,7 @@ class RandomKernel final : public Kernel {
 
 std::unique_ptr<Kernel> make_random(const Random& spec) {
   check_preconditions(spec);
-  GANNET_CHECK(spec.output.elements() <= std::int64_t{1} << 34, "[{}] {} has more than 2^34 elements", name_of(spec),
+  GANNET_CHECK(spec.first + spec.output.elements() <= std::int64_t{1} << 34, "[{}] {} ends after 2^34 elements", name_of(spec),
                to_string(spec.output));
   return std::make_unique<RandomKernel>(spec);
 }

@@ -14,7 +14,8 @@ struct Draw {
   Random::Distribution distribution;
   float a, scale;  // a + scale * (normal or uniform number)
   std::uint32_t key_low, key_high, stream, step;
-  DType type;  // of the output
+  std::int64_t first;  // of the draw, that the output begins with
+  DType type;          // of the output
 };
 
 // clang-format off

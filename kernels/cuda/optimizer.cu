@@ -113,6 +113,7 @@ struct Task {
   float log_beta1, log_beta2;        // natural
   float beta1, rest1, beta2, rest2;  // rest: 1 - beta
   float alpha, rest_alpha, momentum, epsilon, weight_decay;
+  float counted;         // 1, or 0 where the step is not to be counted
   PointerList pointers;  // of each tensor: parameter, gradient, moments; new parameter, new moments
 };
 
@@ -183,7 +184,7 @@ __global__ void __launch_bounds__(threads, blocks_per_multiprocessor) update(con
   if (step < 0) first_nonfinite = min(first_nonfinite, task.tensors);
   const bool updates = first_nonfinite == all_finite;
   if (blockIdx.x == 0 && threadIdx.x == 0) {
-    *task.new_step = updates ? step + 1 : -1;
+    *task.new_step = updates ? step + task.counted : -1;
     *task.nonfinite = updates ? 0 : first_nonfinite + 1;
   }
   Rates rates{learning_rate, 1, step == 0};
@@ -257,6 +258,7 @@ class OptimizerKernel final : public Kernel {
     task_.beta2 = spec.beta2, task_.rest2 = rest(spec.beta2);
     task_.alpha = spec.alpha, task_.rest_alpha = rest(spec.alpha);
     task_.momentum = spec.momentum, task_.epsilon = spec.epsilon, task_.weight_decay = spec.weight_decay;
+    task_.counted = spec.counts ? 1 : 0;
 
     cudaFuncAttributes attributes{};
     GANNET_CUDA(cudaFuncGetAttributes(&attributes, kernel_));

@@ -70,14 +70,16 @@ struct Task {
   std::int64_t elements;
   float a, scale;
   std::uint32_t key_low, key_high, stream;
+  std::uint32_t first_block;  // of the draw
+  int skipped;                // elements of it
 };
 
 template <Random::Distribution distribution, typename T>
 __global__ void __launch_bounds__(threads) draw(const __grid_constant__ Task task) {
-  const std::int64_t block = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x, first = 4 * block;
+  const std::int64_t block = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x, first = 4 * block - task.skipped;
   if (first >= task.elements) return;
   const philox::Block<Word> counter{
-      {Word(static_cast<std::uint32_t>(block)), Word(task.stream), Word(static_cast<std::uint32_t>(*task.step)), Word(0u)}};
+      {Word(task.first_block + static_cast<std::uint32_t>(block)), Word(task.stream), Word(static_cast<std::uint32_t>(*task.step)), Word(0u)}};
   const philox::Block<Word> words = philox::generate(counter, task.key_low, task.key_high);
   float values[4];
   const auto put = [&](int i, Number x) { values[i] = (Number(task.a) + Number(task.scale) * x).value; };
@@ -94,13 +96,13 @@ __global__ void __launch_bounds__(threads) draw(const __grid_constant__ Task tas
     }
   }
   auto* output = static_cast<T*>(task.output) + first;
-  if (first + 4 <= task.elements) {
+  if (task.skipped == 0 && first + 4 <= task.elements) {
     store(output, values);
     return;
   }
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    if (first + i < task.elements) output[i] = narrowed<T>(values[i]);
+    if (first + i >= 0 && first + i < task.elements) output[i] = narrowed<T>(values[i]);
   }
 }
 
@@ -122,13 +124,15 @@ class RandomKernel final : public Kernel {
     task_.key_low = static_cast<std::uint32_t>(spec.seed);
     task_.key_high = static_cast<std::uint32_t>(spec.seed >> 32);
     task_.stream = spec.stream;
+    task_.first_block = static_cast<std::uint32_t>(spec.first / 4);
+    task_.skipped = static_cast<int>(spec.first % 4);
   }
 
   void run(const Arguments& arguments) override {
     Task task = task_;
     task.step = static_cast<const std::int32_t*>(arguments.inputs[0]);
     task.output = arguments.outputs[0];
-    const auto blocks = static_cast<unsigned int>((task.elements + 4 * threads - 1) / (4 * threads));
+    const auto blocks = static_cast<unsigned int>((task.elements + task.skipped + 4 * threads - 1) / (4 * threads));
     kernel_<<<blocks, threads, 0, stream_>>>(task);
     GANNET_CUDA(cudaGetLastError());
   }

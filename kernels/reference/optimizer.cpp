@@ -16,7 +16,7 @@ class OptimizerKernel final : public Kernel {
     const double step = *static_cast<const double*>(arguments.inputs[1]);
     std::int32_t nonfinite = first_nonfinite(arguments);
     if (step < 0 && nonfinite == 0) nonfinite = static_cast<std::int32_t>(spec_.parameters.size()) + 1;
-    *static_cast<double*>(arguments.outputs[0]) = nonfinite == 0 ? step + 1 : -1;
+    *static_cast<double*>(arguments.outputs[0]) = nonfinite == 0 ? step + (spec_.counts ? 1 : 0) : -1;
     *static_cast<std::int32_t*>(arguments.outputs[1]) = nonfinite;
     for (std::size_t t = 0; t < spec_.parameters.size(); ++t) {
       const void* const* in = arguments.inputs + 2 + t * (2 + moments_);

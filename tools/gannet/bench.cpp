@@ -10,8 +10,10 @@
 #include "engine/train/process_memory.h"
 #include "engine/train/step.h"
 #include "models/models.h"
+#include "tools/gannet/bench_allreduce.h"
 #include "tools/gannet/command.h"
 #include "tools/gannet/configuration.h"
+#include "tools/gannet/job.h"
 #include "tools/gannet/usage.h"
 
 namespace gannet::tool {
@@ -94,18 +96,75 @@ Work work_of(const Step& step, bool as_graphs) {
 // The simulator gives its devices such names.
 bool is_simulated(const kernels::Backend& backend) { return backend.name().starts_with("cuda (Simulated"); }
 
-int run_step(const Options& options) {
+// What the ranks of a job have to do with each other.
+struct Exchange {
+  double local_seconds = 0;   // a step of the samples of one rank, which exchanges nothing
+  double reduce_seconds = 0;  // the reductions of a step, one after the other and nothing beside them
+  double bytes = 0;           // reduced in a step
+};
+
+Exchange measure_exchange(const Options& options, const Resolved& resolved, const Step& step, Job& job) {
+  const Ranks& ranks = *job.ranks();
+  nlohmann::json own = resolved.config.json();
+  own["train"]["batch"] = step.trace_options().batch(resolved.config);
+  const Resolved local = resolve(own);
+  Step alone(*local.family, local.config, job.backend(), false);
+  fill_inputs(alone);
+  const Feed feed = [](Program&, std::int64_t) {};
+  for (std::int64_t i = 0; i < options.warmup; ++i) alone.run(i, feed);
+  Exchange exchange;
+  ranks.group.gather({});
+  exchange.local_seconds = median(seconds_of_steps(alone, options.warmup, options.steps, feed));
+
+  std::vector<std::unique_ptr<kernels::Kernel>> reductions;
+  std::size_t largest = 0;
+  for (const Step::Part& part : step.parts()) {
+    for (int repeat = 0; repeat < part.repeats; ++repeat) {
+      for (std::size_t bytes : part.program.report().reductions) {
+        const TensorDesc bucket{DType::f32, {static_cast<std::int64_t>(bytes / sizeof(float))}, Layout::plain};
+        reductions.push_back(ranks.communicator.create({kernels::AllReduce::Combine::mean, {bucket}, DType::f32}));
+        largest = std::max(largest, bytes);
+        exchange.bytes += static_cast<double>(bytes);
+      }
+    }
+  }
+  const std::vector<std::byte> zeros(largest);
+  kernels::Backend& backend = job.backend();
+  void* memory = backend.allocate(largest);
+  backend.upload(memory, zeros.data(), largest);
+  const void* input = memory;
+  std::vector<double> seconds;
+  for (std::int64_t i = 0; i < options.warmup + options.steps; ++i) {
+    ranks.group.gather({});
+    const Clock::time_point begin = Clock::now();
+    for (const auto& reduction : reductions) {
+      reduction->run({&input, &memory, nullptr});
+      reduction->await();
+    }
+    backend.synchronize();
+    if (i >= options.warmup) seconds.push_back(seconds_since(begin));
+  }
+  backend.release(memory);
+  exchange.reduce_seconds = median(seconds);
+  return exchange;
+}
+
+// The share of the reductions' time that a step does not take longer for them.
+double hidden(const Exchange& exchange, double step_seconds) {
+  return std::clamp(1 - (step_seconds - exchange.local_seconds) / exchange.reduce_seconds, 0.0, 1.0);
+}
+
+int time_steps(const Options& options, const Resolved& resolved, Job& job) {
   const Clock::time_point start = Clock::now();
-  const Resolved resolved = resolve(load_configuration(options.configuration), options.settings);
-  const auto backend = options.device.make_backend(resolved.config);
-  Step step(*resolved.family, resolved.config, *backend, false);
+  kernels::Backend* const backend = &job.backend();
+  Step step(*resolved.family, resolved.config, *backend, false, job.ranks());
   fill_inputs(step);
   const Feed feed = [](Program&, std::int64_t) {};
   std::int64_t made = 0;
   step.run(made++, feed);
   const double first = seconds_since(start);
   const bool simulated = is_simulated(*backend);
-  if (options.json) {
+  if (options.json && job.leads()) {
     nlohmann::json event = {{"event", "first step"}};
     if (!simulated) event["seconds"] = first;
     fmt::print("{}\n", event.dump());
@@ -115,6 +174,9 @@ int run_step(const Options& options) {
   std::optional<kernels::Range> range(std::in_place, *backend, "timed");  // for profilers, which can wait for it
   const std::vector<double> seconds = seconds_of_steps(step, made, options.steps, feed);
   range.reset();
+  std::optional<Exchange> exchange;
+  if (job.ranks() != nullptr) exchange = measure_exchange(options, resolved, step, job);
+  if (!job.leads()) return 0;
   const auto batch = static_cast<double>(resolved.config.integer("train.batch"));
   std::vector<double> rates;
   for (double of_step : seconds) rates.push_back(batch / of_step);
@@ -136,6 +198,15 @@ int run_step(const Options& options) {
                      {"step_ms", 1000 * middle},
                      {"first_step_s", first},
                      {"gflop_per_s", work.flops / middle / 1e9}});
+    if (exchange) {
+      report["ranks"] = job.ranks()->size();
+      report["reduced_bytes"] = exchange->bytes;
+      if (!simulated)
+        report.update({{"local_step_ms", 1000 * exchange->local_seconds},
+                       {"reduce_ms", 1000 * exchange->reduce_seconds},
+                       {"scaling", exchange->local_seconds / middle},
+                       {"hidden", hidden(*exchange, middle)}});
+    }
     for (const Figure& figure : step.figures()) report[figure.name] = figure.value;
     fmt::print("{}\n", report.dump());
     return 0;
@@ -152,8 +223,25 @@ int run_step(const Options& options) {
   fmt::print("its work     {} kernels{}, {:.4g} GFLOP, {} to read and write at least\n", work.kernels,
              on_device ? fmt::format(" in {} launch{}", work.launches, work.launches == 1 ? "" : "es") : "", work.flops / 1e9,
              format_bytes(work.least_bytes));
+  if (exchange) {
+    fmt::print("{} ranks      {} reduced in a step by {}\n", job.ranks()->size(), format_bytes(exchange->bytes),
+               job.ranks()->communicator.name());
+    if (!simulated)
+      fmt::print(
+          "             {:.1f} % of what {} ranks without exchange would do ({:.2f} ms a step); reductions alone take "
+          "{:.2f} ms, {:.0f} % of that hidden\n",
+          100 * exchange->local_seconds / middle, job.ranks()->size(), 1000 * exchange->local_seconds,
+          1000 * exchange->reduce_seconds, 100 * hidden(*exchange, middle));
+  }
   fmt::print("memory       {} at most\n", format_bytes(static_cast<double>(peak_resident_bytes())));
   return 0;
+}
+
+int run_step(const Options& options) {
+  const Resolved resolved = resolve(load_configuration(options.configuration), options.settings);
+  if (const std::optional<int> code = start_ranks(options.device, resolved.config)) return *code;
+  Job job(options.device, resolved.config);
+  return job.run([&] { return time_steps(options, resolved, job); });
 }
 
 int run_operators(const Options& options) {
@@ -219,7 +307,11 @@ void add_bench(CLI::App& app, Chosen& chosen) {
       "(on a device: of graphs, or of kernels), flops, product_flops (of convolutions and products of matrices), least_bytes "
       "(each "
       "kernel's operands once); simulated (under gannet-sim, where there are no times), batch, backend, peak_bytes, and the "
-      "losses.");
+      "losses. With several ranks also ranks, reduced_bytes, local_step_ms (of a rank that exchanges nothing), reduce_ms (of "
+      "the "
+      "reductions alone), scaling (local_step_ms over step_ms) and hidden (the share of reduce_ms that a step does not take "
+      "longer).");
+  add_ranks_to(*step, options->device);
   whole_number(step->add_option("--warmup", options->warmup, "Steps before the timed ones"), 1, 1000000)->capture_default_str();
   whole_number(step->add_option("--steps", options->steps, "Timed steps"), 1, 1000000)->capture_default_str();
   step->add_flag(
@@ -230,6 +322,7 @@ void add_bench(CLI::App& app, Chosen& chosen) {
   add_common(*operators, *options);
   whole_number(operators->add_option("--repeats", options->repeats, "Runs of each kernel"), 1, 10000)->capture_default_str();
   operators->callback([options, &chosen] { chosen = [options] { return run_operators(*options); }; });
+  add_bench_allreduce(*command, chosen);
 }
 
 }  // namespace gannet::tool

@@ -56,11 +56,11 @@ std::unique_ptr<kernels::Backend> DeviceOptions::make_backend(const Config& conf
 }
 
 std::unique_ptr<kernels::Backend> DeviceOptions::make_backend(std::int64_t configured_threads, bool tf32) const {
-  GANNET_CHECK(gpus == 1, "--gpus {}: this build trains on one GPU", gpus);
   if (device == "cuda") {
     const std::string reason = kernels::cuda_unavailable();
     GANNET_CHECK(reason.empty(), "--device cuda: {}; --device cpu trains here", reason);
     kernels::CudaOptions options;
+    options.device = gpu;
     options.tf32 = tf32, options.kernel_by_kernel = kernel_by_kernel;
     options.kernels = kernels == "vendor" ? kernels::CudaKernels::vendor
                       : kernels == "auto" ? kernels::CudaKernels::automatic
@@ -70,13 +70,15 @@ std::unique_ptr<kernels::Backend> DeviceOptions::make_backend(std::int64_t confi
   }
   GANNET_CHECK(kernels == "native", "--kernels {} is for --device cuda: the CPU has its own kernels alone", kernels);
   GANNET_CHECK(!kernel_by_kernel, "--kernel-by-kernel is for --device cuda: the CPU has no graphs");
-  return kernels::make_cpu_backend(threads > 0 ? threads : static_cast<int>(configured_threads));
+  int count = threads > 0 ? threads : static_cast<int>(configured_threads);
+  if (count == 0 && local_ranks > 1) count = std::max(1, available_threads() / local_ranks);
+  return kernels::make_cpu_backend(count);
 }
 
 Trained::Trained(const std::filesystem::path& run_or_file)
     : checkpoint(find_checkpoint(run_or_file)),
       resolved(resolve(checkpoint.info().configuration)),
-      model(resolved.family->trace(resolved.config, false)) {}
+      model(resolved.family->trace(resolved.config, {})) {}
 
 int available_threads() {
   cpu_set_t set;

@@ -6,6 +6,7 @@
 #include "models/models.h"
 #include "tools/gannet/command.h"
 #include "tools/gannet/configuration.h"
+#include "tools/gannet/job.h"
 #include "tools/gannet/usage.h"
 
 namespace gannet::tool {
@@ -37,15 +38,21 @@ Resolved resolve_for(const Options& options) {
 }
 
 int run(const Options& options) {
-  StopSignal stop;  // before any thread is made
   const Resolved resolved = resolve_for(options);
+  if (!options.dry_run)
+    if (const std::optional<int> code = start_ranks(options.device, resolved.config)) return *code;
+  StopSignal stop;  // before any thread is made
   const fs::path out = options.out.empty() ? fs::path("runs") / fs::path(options.configuration).stem() : options.out;
-  const TrainOptions settings{*resolved.family, resolved.config, out, options.init, options.replay, options.resume, stdout};
-  const auto backend = options.device.make_backend(resolved.config);
-  if (!options.dry_run) return train(settings, *backend, stop);
-  fmt::print("{} on {}\n", resolved.family->name, backend->name());
-  for (const std::string& line : dry_run(settings, *backend)) fmt::print("{}\n", line);
-  return 0;
+  TrainOptions settings{*resolved.family, resolved.config, out, options.init, options.replay, options.resume, stdout};
+  if (options.dry_run) {
+    const auto backend = options.device.make_backend(resolved.config);
+    fmt::print("{} on {}\n", resolved.family->name, backend->name());
+    for (const std::string& line : dry_run(settings, *backend)) fmt::print("{}\n", line);
+    return 0;
+  }
+  Job job(options.device, resolved.config);
+  settings.ranks = job.ranks();
+  return job.run([&] { return train(settings, job.backend(), stop); });
 }
 
 // "what it is (its choices) [its default]"
@@ -85,7 +92,7 @@ void add_train(CLI::App& app, Chosen& chosen) {
   whole_number(command->add_option("--steps", options->steps, "Total number of steps (train.steps), also when resuming"), 1,
                1000000000);
   options->device.add_to(*command, "(train.threads)");
-  whole_number(command->add_option("--gpus", options->device.gpus, "Number of GPUs"), 1, 1024);
+  add_ranks_to(*command, options->device);
   command->add_option("--set", options->settings, "Set a key of the configuration; may be given again and again")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);

@@ -1,6 +1,8 @@
 // Counter-based draws: a block of four words per lane. Bound by arithmetic (ten rounds of two wide products a block).
 #include "kernels/cpu/random.h"
 
+#include <algorithm>
+
 #include "kernels/cpu/simd.h"
 #include "kernels/philox.h"
 
@@ -30,8 +32,10 @@ void draw(const Draw& draw, std::int64_t begin, std::int64_t end, void* output) 
   for (int lane = 0; lane < Float::width; ++lane) {
     order[lane] = static_cast<std::uint32_t>(lane % 4 * (Float::width / 4) + lane / 4);
   }
-  for (std::int64_t i = begin; i < end; i += made_at_once) {
-    const Word counter = load(order) + Word(static_cast<std::uint32_t>(i / 4));
+  // What is made at once begins at multiples of its number in the draw, and may begin before and end after what is wanted.
+  const bool aligned = draw.first % made_at_once == 0;
+  for (std::int64_t i = begin - (draw.first + begin) % made_at_once; i < end; i += made_at_once) {
+    const Word counter = load(order) + Word(static_cast<std::uint32_t>((draw.first + i) / 4));
     const philox::Block<Word> block =
         philox::generate<Word>({{counter, Word(draw.stream), Word(draw.step), Word(0u)}}, draw.key_low, draw.key_high);
     Float number[4];
@@ -42,18 +46,18 @@ void draw(const Draw& draw, std::int64_t begin, std::int64_t end, void* output) 
       for (int k = 0; k < 4; ++k) number[k] = philox::uniform<Float>(block.word[k]);
     }
     for (int k = 0; k < 4; ++k) number[k] = transform(number[k], draw);
-    const bool whole = i + made_at_once <= end, narrow = draw.type == DType::bf16;
-    if (whole && !narrow) {
+    const bool whole = i >= begin && i + made_at_once <= end, narrow = draw.type == DType::bf16;
+    if (whole && aligned && !narrow) {
       store_interleaved(static_cast<float*>(output) + i, number[0], number[1], number[2], number[3]);
       continue;
     }
     float made[made_at_once];
     store_interleaved(made, number[0], number[1], number[2], number[3]);
-    const std::int64_t count = whole ? made_at_once : end - i;
+    const std::int64_t from = std::max(i, begin), count = std::min(i + made_at_once, end) - from;
     if (narrow)
-      store_narrow(static_cast<Bf16*>(output) + i, made, count);
+      store_narrow(static_cast<Bf16*>(output) + from, made + (from - i), count);
     else
-      std::memcpy(static_cast<float*>(output) + i, made, static_cast<std::size_t>(count) * sizeof(float));
+      std::memcpy(static_cast<float*>(output) + from, made + (from - i), static_cast<std::size_t>(count) * sizeof(float));
   }
 }
 
