@@ -188,7 +188,10 @@ int list(const Options& options) {
   std::vector<std::string> settings = options.settings;
   settings.push_back(fmt::format("train.batch={}", options.batch));
   int at = 0;
-  for (const KernelSpec& spec : planned_specs(resolved_configuration(options.list, settings))) {
+  CudaOptions cuda;
+  cuda.tf32 = options.tf32;
+  const auto together = [&](const ConvolutionBackward& spec) { return cuda_computes_together(spec, cuda); };
+  for (const KernelSpec& spec : planned_specs(resolved_configuration(options.list, settings), 0, together)) {
     fmt::print("{} {}\n", at++, to_text(spec, options.batch));
   }
   return 0;

@@ -21,6 +21,7 @@ class NoKernel final : public Kernel {
 
 class ListingBackend final : public Backend {
  public:
+  explicit ListingBackend(Together together) : together_(std::move(together)) {}
   std::vector<KernelSpec> specs;
 
   std::string name() const override { return "listing"; }
@@ -33,11 +34,15 @@ class ListingBackend final : public Backend {
   Layout filter_layout(const Shape&, DType) const override { return Layout::plain; }
   bool supports(DType) const override { return true; }
   bool ends_with_slopes() const override { return true; }
+  bool computes_together(const ConvolutionBackward& spec) const override { return together_ && together_(spec); }
   void* allocate(std::size_t bytes) override { return std::aligned_alloc(64, (bytes + 64) / 64 * 64); }
   void release(void* memory) noexcept override { std::free(memory); }
   void upload(void* device, const void* host, std::size_t bytes) override { std::memcpy(device, host, bytes); }
   void download(void* host, const void* device, std::size_t bytes) override { std::memcpy(host, device, bytes); }
   void synchronize() override {}
+
+ private:
+  Together together_;
 };
 
 }  // namespace
@@ -50,8 +55,8 @@ Config resolved_configuration(const std::string& name_or_file, const std::vector
   return Config(given, all_keys(family.keys));
 }
 
-std::vector<KernelSpec> planned_specs(const Config& config, std::int64_t samples) {
-  ListingBackend backend;
+std::vector<KernelSpec> planned_specs(const Config& config, std::int64_t samples, const Together& together) {
+  ListingBackend backend(together);
   Step step(models::family(config.text("model.family")), config, backend, false);
   if (samples > 0) {
     Graph graph;

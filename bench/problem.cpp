@@ -154,6 +154,15 @@ Convolution convolution(const Keys& keys, ConvolutionKind kind) {
           keys.activation("slope_of_")};
 }
 
+// kind: of the way back to the picture, of which x, w and y are.
+ConvolutionBackward convolution_backward(const Keys& keys, ConvolutionKind kind) {
+  const Convolution data = convolution(keys, kind);
+  Convolution weights{ConvolutionKind::wgrad, data.x, data.w, data.y, data.stride, data.pad, false, {}, {}};
+  weights.x.type = weights.y.type = data.w.type;
+  weights.w.type = DType::f32;
+  return {data, weights};
+}
+
 Matmul matmul(const Keys& keys) {
   return {keys.tensor("a"),        keys.tensor("b"), keys.tensor("c"), keys.has("transpose_a"),
           keys.has("transpose_b"), keys.has("bias"), keys.activation()};
@@ -232,6 +241,8 @@ const std::map<std::string, std::function<KernelSpec(const Keys&)>>& families() 
       {"conv_fprop", [](const Keys& k) { return convolution(k, ConvolutionKind::fprop); }},
       {"conv_dgrad", [](const Keys& k) { return convolution(k, ConvolutionKind::dgrad); }},
       {"conv_wgrad", [](const Keys& k) { return convolution(k, ConvolutionKind::wgrad); }},
+      {"conv_dgrad_wgrad", [](const Keys& k) { return convolution_backward(k, ConvolutionKind::dgrad); }},
+      {"conv_fprop_wgrad", [](const Keys& k) { return convolution_backward(k, ConvolutionKind::fprop); }},
       {"matmul", matmul},
       {"pointwise", pointwise},
       {"reduction", reduction},
@@ -298,11 +309,14 @@ struct Writer {
     return all.empty() ? "" : fmt::format(" steps={}", fmt::join(all, ";"));
   }
 
-  std::string operator()(const Convolution& s) const {
+  // and_wgrad: "_wgrad" where both gradients are computed.
+  std::string operator()(const Convolution& s, const char* and_wgrad = "") const {
     const char* kind = s.kind == ConvolutionKind::fprop ? "fprop" : s.kind == ConvolutionKind::dgrad ? "dgrad" : "wgrad";
-    return fmt::format("conv_{} x={} w={} y={} stride={} pad={}{}{}{}", kind, tensor(s.x), tensor(s.w), tensor(s.y), s.stride,
-                       s.pad, s.bias ? " bias" : "", activation(s.activation), activation(s.slope_of, "slope_of_"));
+    return fmt::format("conv_{}{} x={} w={} y={} stride={} pad={}{}{}{}", kind, and_wgrad, tensor(s.x), tensor(s.w),
+                       tensor(s.y), s.stride, s.pad, s.bias ? " bias" : "", activation(s.activation),
+                       activation(s.slope_of, "slope_of_"));
   }
+  std::string operator()(const ConvolutionBackward& s) const { return (*this)(s.data, "_wgrad"); }
   std::string operator()(const Matmul& s) const {
     return fmt::format("matmul a={} b={} c={}{}{}{}{}", tensor(s.a), tensor(s.b), tensor(s.c),
                        s.transpose_a ? " transpose_a" : "", s.transpose_b ? " transpose_b" : "", s.bias ? " bias" : "",

@@ -10,6 +10,7 @@
 #include "kernels/all_reduce.h"
 #include "kernels/batch_norm.h"
 #include "kernels/convolution.h"
+#include "kernels/convolution_backward.h"
 #include "kernels/copy.h"
 #include "kernels/matmul.h"
 #include "kernels/optimizer.h"
@@ -19,8 +20,8 @@
 
 namespace gannet::kernels {
 
-using KernelSpec = std::variant<Convolution, Matmul, Pointwise, Reduction, BatchNorm, SigmoidBce, OptimizerUpdate, EmaUpdate,
-                                Bf16Copies, Random, Copy, Concatenate, AllReduce>;
+using KernelSpec = std::variant<Convolution, ConvolutionBackward, Matmul, Pointwise, Reduction, BatchNorm, SigmoidBce,
+                                OptimizerUpdate, EmaUpdate, Bf16Copies, Random, Copy, Concatenate, AllReduce>;
 
 // Pointers in the order that the spec's header gives. 64-byte aligned, never null.
 struct Arguments {
@@ -95,6 +96,8 @@ class Backend {
   virtual Layout filter_layout(const Shape& krsc, DType type) const = 0;
   virtual bool supports(DType compute) const = 0;          // is bf16 arithmetic native here?
   virtual bool ends_with_slopes() const { return false; }  // does Convolution::slope_of save a pass over memory?
+  // Is this one kernel here, and faster than its two parts? Where it is not, they are left apart.
+  virtual bool computes_together(const ConvolutionBackward& /*spec*/) const { return false; }
 
   virtual void* allocate(std::size_t bytes) = 0;  // 64-byte aligned; RuntimeError when there is not enough
   virtual void release(void* memory) noexcept = 0;

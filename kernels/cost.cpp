@@ -10,6 +10,7 @@ double count(const TensorDesc& desc) { return static_cast<double>(desc.elements(
 double flops(const Convolution& spec) {
   return 2 * count(spec.y) * count(spec.w) / static_cast<double>(spec.w.shape[0]);  // N P Q K * R S C
 }
+double flops(const ConvolutionBackward& spec) { return flops(spec.data) + flops(spec.weights); }
 double flops(const Matmul& spec) { return 2 * count(spec.c) * static_cast<double>(spec.a.shape[spec.transpose_a ? 0 : 1]); }
 double flops(const Pointwise& spec) {
   return static_cast<double>(spec.instructions.size()) * static_cast<double>(spec.shape.elements());

@@ -27,6 +27,13 @@ Operands operands(const Convolution& spec) {
   return result;
 }
 
+Operands operands(const ConvolutionBackward& spec) {
+  Operands result = operands(spec.data);
+  result.inputs.push_back(spec.data.kind == ConvolutionKind::dgrad ? spec.weights.x : spec.weights.y);
+  result.outputs.push_back(spec.weights.w);
+  return result;
+}
+
 Operands operands(const Matmul& spec) {
   Operands result{{spec.a, spec.b}, {spec.c}};
   if (spec.bias && spec.c.shape.rank() == 2) result.inputs.push_back(f32_plain({spec.c.shape[1]}));
@@ -96,6 +103,7 @@ const char* name(const Convolution& spec) {
   }
   return "convolution";
 }
+const char* name(const ConvolutionBackward&) { return "convolution backward"; }
 const char* name(const Matmul&) { return "matmul"; }
 const char* name(const Pointwise&) { return "pointwise"; }
 const char* name(const Reduction&) { return "reduction"; }

@@ -54,7 +54,7 @@ void check_one(const KernelSpec& all, const Convolution& spec) {
             spec.pad);
   }
   require(all, floating(spec.x) && floating(spec.w) && floating(spec.y), "operands are f32 or bf16");
-  const auto inputs = operands_of(all).inputs;
+  const auto inputs = operands_of(KernelSpec(spec)).inputs;
   require(all, inputs[0].type == inputs[1].type, "both inputs have one type");
   require(all, !is_filter(spec.x) && !is_filter(spec.y) && !blocked(spec.w), "a layout is not of its operand's kind");
   if (spec.kind == ConvolutionKind::wgrad) {
@@ -67,6 +67,19 @@ void check_one(const KernelSpec& all, const Convolution& spec) {
           spec.slope_of.kind == Activation::Kind::none ||
               (spec.kind != ConvolutionKind::wgrad && !spec.bias && spec.activation.kind == Activation::Kind::none),
           "the slope of an activation belongs to fprop and dgrad without bias and activation");
+}
+
+void check_one(const KernelSpec& all, const ConvolutionBackward& spec) {
+  const auto& [data, weights] = spec;
+  require(all, data.kind != ConvolutionKind::wgrad && weights.kind == ConvolutionKind::wgrad,
+          "data is dgrad or fprop and weights wgrad");
+  check_one(all, data);
+  check_one(all, weights);
+  require(all,
+          data.x.shape == weights.x.shape && data.w.shape == weights.w.shape && data.y.shape == weights.y.shape &&
+              data.stride == weights.stride && data.pad == weights.pad,
+          "both are of one convolution");
+  require(all, data.kind == ConvolutionKind::dgrad ? data.y == weights.y : data.x == weights.x, "both read one gradient");
 }
 
 void check_one(const KernelSpec& all, const Matmul& spec) {

@@ -20,6 +20,7 @@ void make_plain(std::vector<TensorDesc>& descs) {
 }
 struct MakePlain {
   void operator()(Convolution& s) const { make_plain(s.x), make_plain(s.w), make_plain(s.y); }
+  void operator()(ConvolutionBackward& s) const { (*this)(s.data), (*this)(s.weights); }
   void operator()(Matmul& s) const { make_plain(s.a), make_plain(s.b), make_plain(s.c); }
   void operator()(Pointwise& s) const { s.layout = Layout::plain, make_plain(s.inputs), make_plain(s.outputs); }
   void operator()(Reduction& s) const { (*this)(s.chain), make_plain(s.output); }
@@ -67,6 +68,7 @@ struct Attributes {
     const std::string slope = s.slope_of.kind == Activation::Kind::none ? "" : " slope of" + text(s.slope_of);
     return fmt::format(" stride {} pad {}{}{}", s.stride, s.pad, text(s.activation), slope);
   }
+  std::string operator()(const ConvolutionBackward& s) const { return (*this)(s.data); }
   std::string operator()(const Matmul& s) const {
     return fmt::format("{}{}{}", s.transpose_a ? " a'" : "", s.transpose_b ? " b'" : "", text(s.activation));
   }

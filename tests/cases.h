@@ -41,6 +41,8 @@ std::string to_string(const Case& test);
 // Every case of a family, from fixed seeds.
 std::vector<Case> convolution_cases();
 std::vector<Case> tile_cases();  // convolutions of many channels: whole tiles of products, and more than one
+std::vector<Case> backward_cases();
+std::vector<Case> backward_tile_cases();
 std::vector<Case> matmul_cases();
 std::vector<Case> pointwise_cases();
 std::vector<Case> reduction_cases();

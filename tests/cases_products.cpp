@@ -94,6 +94,20 @@ Case convolution_case(Draw& draw, const Geometry& g, ConvolutionKind kind, DType
   return result;
 }
 
+// Both gradients of a convolution, or of a transposed one.
+Case backward_case(Draw& draw, const Geometry& g, ConvolutionKind kind, DType type, bool exact) {
+  Case result = convolution_case(draw, g, kind, type, exact);
+  const Convolution data = std::get<Convolution>(result.spec);
+  Convolution weights{ConvolutionKind::wgrad, data.x, data.w, data.y, data.stride, data.pad, false, {}, {}};
+  weights.x.type = weights.y.type = type;
+  weights.w.type = DType::f32;
+  (kind == ConvolutionKind::dgrad ? weights.x : weights.y).layout = Layout::plain;
+  result.spec = ConvolutionBackward{data, weights};
+  const std::int64_t products = g.n * g.p() * g.q();
+  result.fills.push_back(exact ? integers(-3, 3) : normal(0, 1 / std::sqrt(static_cast<double>(products))));
+  return result;
+}
+
 Case matmul_case(Draw& draw, std::int64_t m, std::int64_t n, std::int64_t k) {
   const DType type = draw.pick({DType::f32, DType::f32, DType::bf16});
   const bool exact = draw.chance(0.5);
@@ -126,6 +140,31 @@ std::vector<Case> convolution_cases() {
       return convolution_case(draw, draw_geometry(draw), kind, type, exact);
     });
   }
+  return table.take();
+}
+
+std::vector<Case> backward_cases() {
+  CaseTable table("convolution backward", 19860201);
+  for (const Geometry& g : typical)
+    for (const ConvolutionKind kind : {ConvolutionKind::dgrad, ConvolutionKind::fprop})
+      for (const DType type : {DType::f32, DType::bf16})
+        table.add([&](Draw& draw) { return backward_case(draw, g, kind, type, draw.chance(0.5)); });
+  table.add(200, [&](Draw& draw) {
+    const auto kind = draw.pick({ConvolutionKind::dgrad, ConvolutionKind::fprop});
+    const DType type = draw.pick({DType::f32, DType::bf16});
+    const bool exact = draw.chance(0.5);
+    return backward_case(draw, draw_geometry(draw), kind, type, exact);
+  });
+  return table.take();
+}
+
+// Both gradients in tiles of every size that has them together.
+std::vector<Case> backward_tile_cases() {
+  CaseTable table("tiled convolution backward", 19861009);
+  for (const DType type : {DType::f32, DType::bf16})
+    for (const Geometry& g : tiled)
+      for (const auto kind : {ConvolutionKind::dgrad, ConvolutionKind::fprop})
+        table.add([&](Draw& draw) { return backward_case(draw, g, kind, type, true); });
   return table.take();
 }
 

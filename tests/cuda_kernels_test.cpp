@@ -30,14 +30,37 @@ void judge_tf32(std::vector<Case> cases) {
 
 TEST(Cuda, Convolution) { judge_cuda(convolution_cases()); }
 TEST(Cuda, ConvolutionTf32) { judge_tf32(convolution_cases()); }
+TEST(Cuda, ConvolutionBackward) { judge_cuda(backward_cases()); }
 TEST(Cuda, Matmul) { judge_cuda(matmul_cases()); }
 TEST(Cuda, MatmulTf32) { judge_tf32(matmul_cases()); }
 // As on devices of few multiprocessors, where the largest tiles are the fastest already for small problems.
-TEST(Cuda, Tiles) {
+void judge_tiles(const std::vector<Case>& cases) {
   for (const int multiprocessors : {1, 4}) {
     CudaOptions options;
     options.tf32 = true, options.multiprocessors = multiprocessors;
-    judge(*make_cuda_backend(options), in_plain_layouts(tile_cases()));
+    judge(*make_cuda_backend(options), in_plain_layouts(cases));
+  }
+}
+TEST(Cuda, Tiles) { judge_tiles(tile_cases()); }
+TEST(Cuda, BackwardTiles) { judge_tiles(backward_tile_cases()); }
+
+// What the planner is told to join is one kernel, for either way back and in both precisions of the tensor cores.
+TEST(Cuda, BothGradientsInOneLaunch) {
+  for (const bool tf32 : {false, true}) {
+    CudaOptions options;
+    options.tf32 = tf32, options.multiprocessors = 4;
+    const std::unique_ptr<Backend> backend = make_cuda_backend(options);
+    for (const ConvolutionKind kind : {ConvolutionKind::dgrad, ConvolutionKind::fprop}) {
+      for (const DType type : {DType::f32, DType::bf16}) {
+        const TensorDesc x{type, {8, 16, 16, 64}}, w{type, {128, 4, 4, 64}}, y{type, {8, 8, 8, 128}};
+        ConvolutionBackward spec{{kind, x, w, y, 2, 1, false, {}, {}}, {ConvolutionKind::wgrad, x, w, y, 2, 1, false, {}, {}}};
+        spec.weights.w.type = DType::f32;
+        EXPECT_EQ(backend->computes_together(spec), tf32 || type == DType::bf16) << "tensor cores only";
+        // One channel: a kernel of its own that shares no launch.
+        for (Convolution* part : {&spec.data, &spec.weights}) part->x.shape[3] = part->w.shape[3] = 1;
+        EXPECT_FALSE(backend->computes_together(spec));
+      }
+    }
   }
 }
 TEST(Cuda, Pointwise) { judge_cuda(pointwise_cases()); }

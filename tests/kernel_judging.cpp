@@ -42,6 +42,7 @@ DType compute_type(const KernelSpec& spec) {
   if (const auto* convolution = std::get_if<Convolution>(&spec)) {
     return convolution->kind == ConvolutionKind::wgrad ? convolution->x.type : convolution->w.type;
   }
+  if (const auto* backward = std::get_if<ConvolutionBackward>(&spec)) return backward->data.w.type;
   if (const auto* matmul = std::get_if<Matmul>(&spec)) return matmul->a.type;
   return DType::f32;
 }

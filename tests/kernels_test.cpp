@@ -33,6 +33,7 @@ void judge_threads(const std::vector<Case>& cases) {
 }
 
 TEST(Kernels, Convolution) { judge(*make_cpu_backend(2), convolution_cases()); }
+TEST(Kernels, ConvolutionBackward) { judge(*make_cpu_backend(2), backward_cases()); }
 TEST(Kernels, Matmul) { judge(*make_cpu_backend(2), matmul_cases()); }
 TEST(Kernels, Pointwise) { judge(*make_cpu_backend(2), pointwise_cases()); }
 TEST(Kernels, Reduction) { judge(*make_cpu_backend(2), reduction_cases()); }

@@ -52,6 +52,17 @@ void add_convolutions(std::vector<Refusal>& all) {
   all.push_back({"wgrad has no activation",
                  with(convolution(wgrad), [](Convolution& s) { s.activation.kind = Activation::Kind::tanh; })});
   all.push_back({"wgrad is f32", with(convolution(wgrad), [](Convolution& s) { s.w.type = DType::bf16; })});
+  for (const ConvolutionKind kind : {fprop, dgrad}) {
+    const auto add = [&](const char* rule, auto change) {
+      all.push_back({rule, with(ConvolutionBackward{convolution(kind), convolution(wgrad)}, change)});
+    };
+    add("data is not wgrad", [](ConvolutionBackward& s) { s.data.kind = wgrad; });
+    add("weights are wgrad", [](ConvolutionBackward& s) { s.weights.kind = s.data.kind; });
+    add("both are of one shape", [](ConvolutionBackward& s) { s.weights.x.shape[0] = s.weights.y.shape[0] = 3; });
+    add("both have one stride", [](ConvolutionBackward& s) { s.weights.stride = 3, s.weights.x.shape = {2, 11, 11, 16}; });
+    add("both read one gradient", [](ConvolutionBackward& s) { s.weights.x.type = s.weights.y.type = DType::bf16; });
+    add("each keeps its own rules", [](ConvolutionBackward& s) { s.weights.w.type = DType::bf16; });
+  }
 }
 
 void add_matmuls(std::vector<Refusal>& all) {

@@ -1,6 +1,6 @@
 // The planned form of a graph: steps over numbered values, in order. Each pass rewrites it:
-//   lower (graph -> plan), fuse, store_as_read, assign_layouts, gather_copies, share_parts, fill_buckets, split_updates,
-//   assign_updates, find_constants, assign_memory.
+//   lower (graph -> plan), fuse, store_as_read, assign_layouts, join_gradients, gather_copies, share_parts, fill_buckets,
+//   split_updates, assign_updates, find_constants, assign_memory.
 #pragma once
 
 #include <cstddef>
@@ -66,6 +66,9 @@ void store_as_read(Plan& plan);
 
 // Chooses how each value lies in memory and inserts the copies that remain. Variables in the state keep their layout.
 void assign_layouts(Plan& plan, const kernels::Backend& backend, const State& state);
+
+// One kernel for both gradients of a convolution, where the backend has one.
+void join_gradients(Plan& plan, const kernels::Backend& backend);
 
 // One kernel for the bf16 copies of a player's weights.
 void gather_copies(Plan& plan);

@@ -205,6 +205,7 @@ Program::Program(const Graph& graph, State& state, const PlanOptions& options)
   }
   if (options.layouts) plan::assign_layouts(plan, backend, state);
   if (options.fuse) {
+    plan::join_gradients(plan, backend);
     plan::gather_copies(plan);
     plan::share_parts(plan);
   }

@@ -9,6 +9,7 @@
 #include "kernels/check.h"
 #include "kernels/cpu/factories.h"
 #include "kernels/cpu/onednn.h"
+#include "kernels/one_after_the_other.h"
 #include "kernels/operands.h"
 
 namespace gannet::kernels::cpu {
@@ -18,6 +19,9 @@ constexpr std::align_val_t alignment{64};
 
 struct Maker {
   std::unique_ptr<Kernel> operator()(const Convolution& spec) const { return make_convolution(spec); }
+  std::unique_ptr<Kernel> operator()(const ConvolutionBackward& spec) const {
+    return one_after_the_other(spec, make_convolution(spec.data), make_convolution(spec.weights));
+  }
   std::unique_ptr<Kernel> operator()(const Matmul& spec) const { return make_matmul(spec); }
   std::unique_ptr<Kernel> operator()(const Pointwise& spec) const { return make_pointwise(spec); }
   std::unique_ptr<Kernel> operator()(const Reduction& spec) const { return make_reduction(spec); }

@@ -21,6 +21,7 @@ namespace {
 struct Maker {
   const Device& device;
   std::unique_ptr<Kernel> operator()(const Convolution& spec) const { return make_convolution(spec, device); }
+  std::unique_ptr<Kernel> operator()(const ConvolutionBackward& spec) const { return make_convolution_backward(spec, device); }
   std::unique_ptr<Kernel> operator()(const Matmul& spec) const { return make_matmul(spec, device); }
   std::unique_ptr<Kernel> operator()(const Pointwise& spec) const { return make_pointwise(spec, device); }
   std::unique_ptr<Kernel> operator()(const Reduction& spec) const { return make_reduction(spec, device); }
@@ -161,6 +162,7 @@ class CudaBackend final : public Backend {
   void select(const CudaOptions& options) {
     selection_ = vendor::Selection(options.kernels, device_, options.log);
     ends_with_slopes_ = options.kernels != CudaKernels::vendor;
+    native_ = options.kernels == CudaKernels::native;
   }
 
   std::string name() const override {
@@ -180,6 +182,8 @@ class CudaBackend final : public Backend {
   bool supports(DType compute) const override { return compute == DType::f32 || compute == DType::bf16; }
 
   bool ends_with_slopes() const override { return ends_with_slopes_; }
+  // The vendors' libraries have a kernel for each gradient: they are compared, and taken, apart.
+  bool computes_together(const ConvolutionBackward& spec) const override { return native_ && is_one_launch(spec, device_); }
 
   void* allocate(std::size_t bytes) override {
     void* memory = nullptr;
@@ -223,7 +227,7 @@ class CudaBackend final : public Backend {
   cudaStream_t copies_ = nullptr;  // of inputs, beside the kernels
   bool kernel_by_kernel_;
   vendor::Selection selection_;
-  bool ends_with_slopes_ = true;
+  bool ends_with_slopes_ = true, native_ = true;
   Ranges ranges_;
   std::string name_;
 };
@@ -232,6 +236,13 @@ class CudaBackend final : public Backend {
 }  // namespace gannet::kernels::cuda
 
 namespace gannet::kernels {
+
+bool cuda_computes_together(const ConvolutionBackward& spec, const CudaOptions& options) {
+  cuda::Device device;
+  device.tf32 = options.tf32;
+  device.multiprocessors = options.multiprocessors > 0 ? options.multiprocessors : 108;
+  return cuda::is_one_launch(spec, device);
+}
 
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
   std::string reason = cuda_unavailable();

@@ -29,6 +29,9 @@ struct CudaOptions {
 // Why device work is impossible here, in one sentence ("no CUDA driver is installed"); empty when it is possible.
 std::string cuda_unavailable();
 
+// Does a backend for such a device make this one kernel? Needs none here; multiprocessors: 0 for those of an A100.
+bool cuda_computes_together(const ConvolutionBackward& spec, const CudaOptions& options = {});
+
 // What is installed. Versions are of CUDA ("13.0"), empty where there is nothing.
 struct CudaMachine {
   struct Device {

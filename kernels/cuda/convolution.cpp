@@ -1,9 +1,14 @@
 #include "kernels/cuda/convolution.h"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
+#include "kernels/convolution_backward.h"
 #include "kernels/cuda/factories.h"
 #include "kernels/cuda/implicit_gemm.h"
+#include "kernels/one_after_the_other.h"
+#include "kernels/operands.h"
 
 namespace gannet::kernels::cuda {
 namespace {
@@ -69,14 +74,7 @@ void describe_parity_classes(const Convolution& spec, ImplicitGemm& product) {
                    [](const PixelClass& a, const PixelClass& b) { return a.taps_h * a.taps_w > b.taps_h * b.taps_w; });
 }
 
-}  // namespace
-
-bool can_implement_tiled(const Convolution& spec) {
-  return is_product(spec) || (extent(spec.w, 1) <= largest_filter_extent && extent(spec.w, 2) <= largest_filter_extent &&
-                              (spec.kind != ConvolutionKind::dgrad || spec.stride <= largest_stride));
-}
-
-std::unique_ptr<Kernel> make_tiled_convolution(const Convolution& given, const Device& device) {
+ProductSpec product_of(const Convolution& given, const Device& device) {
   const Convolution spec = is_product(given) ? as_product(given) : given;
   const int c = extent(spec.x, 3), k = extent(spec.w, 0), r = extent(spec.w, 1), s = extent(spec.w, 2);
   ImplicitGemm product;
@@ -117,7 +115,32 @@ std::unique_ptr<Kernel> make_tiled_convolution(const Convolution& given, const D
   product.output_bf16 = output->type == DType::bf16;
   const DType input = spec.kind == ConvolutionKind::dgrad ? spec.y.type : spec.x.type;
   const ProductMath math = input == DType::bf16 ? ProductMath::bf16 : device.tf32 ? ProductMath::tf32 : ProductMath::f32;
-  return make_product(form, math, product, order, device);
+  return {form, math, product, order};
+}
+
+// Is this a spec that make_convolution makes of tiles?
+bool is_tiled(const Convolution& spec) {
+  return !can_implement_few_channels(spec) && !can_implement_narrow_dgrad(spec) && can_implement_tiled(spec);
+}
+
+// Both products of a spec, which read all of its inputs; none where one of them is not made of tiles.
+std::optional<std::pair<ProductSpec, ProductSpec>> products_of(const ConvolutionBackward& spec, const Device& device) {
+  if (!is_tiled(spec.data) || !is_tiled(spec.weights)) return std::nullopt;
+  ProductSpec data = product_of(spec.data, device), weights = product_of(spec.weights, device);
+  const int other = static_cast<int>(operands_of(spec).inputs.size()) - 1;
+  weights.order = spec.data.kind == ConvolutionKind::dgrad ? OperandOrder{0, other} : OperandOrder{other, 0};
+  return std::pair(data, weights);
+}
+
+}  // namespace
+
+bool can_implement_tiled(const Convolution& spec) {
+  return is_product(spec) || (extent(spec.w, 1) <= largest_filter_extent && extent(spec.w, 2) <= largest_filter_extent &&
+                              (spec.kind != ConvolutionKind::dgrad || spec.stride <= largest_stride));
+}
+
+std::unique_ptr<Kernel> make_tiled_convolution(const Convolution& spec, const Device& device) {
+  return make_product(product_of(spec, device), device);
 }
 
 std::unique_ptr<Kernel> make_convolution(const Convolution& spec, const Device& device) {
@@ -125,6 +148,17 @@ std::unique_ptr<Kernel> make_convolution(const Convolution& spec, const Device& 
   if (can_implement_narrow_dgrad(spec)) return make_narrow_dgrad(spec, device);
   if (can_implement_tiled(spec)) return make_tiled_convolution(spec, device);
   return make_analytic_convolution(spec, device);
+}
+
+std::unique_ptr<Kernel> make_convolution_backward(const ConvolutionBackward& spec, const Device& device) {
+  if (const auto products = products_of(spec, device))
+    if (auto kernel = make_products(products->first, products->second, device)) return kernel;
+  return one_after_the_other(spec, make_convolution(spec.data, device), make_convolution(spec.weights, device));
+}
+
+bool is_one_launch(const ConvolutionBackward& spec, const Device& device) {
+  const auto products = products_of(spec, device);
+  return products && can_implement_products(products->first, products->second, device);
 }
 
 }  // namespace gannet::kernels::cuda

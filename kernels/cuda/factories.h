@@ -9,6 +9,8 @@
 namespace gannet::kernels::cuda {
 
 std::unique_ptr<Kernel> make_convolution(const Convolution& spec, const Device& device);
+std::unique_ptr<Kernel> make_convolution_backward(const ConvolutionBackward& spec, const Device& device);
+bool is_one_launch(const ConvolutionBackward& spec, const Device& device);
 std::unique_ptr<Kernel> make_matmul(const Matmul& spec, const Device& device);
 std::unique_ptr<Kernel> make_pointwise(const Pointwise& spec, const Device& device);
 std::unique_ptr<Kernel> make_reduction(const Reduction& spec, const Device& device);

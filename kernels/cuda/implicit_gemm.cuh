@@ -60,23 +60,28 @@ struct ProductConfig {
 
 // What a block computes.
 struct BlockPlace {
-  int tile, split, pixel_class, first_row, first_column;  // tile: of its split
+  int group, tile, split, pixel_class, first_row, first_column;  // tile: of its group
 
   template <typename Config>
   __device__ static BlockPlace find(const ImplicitGemm& product) {
-    std::uint32_t tile = blockIdx.x;
-    const auto split = static_cast<int>(product.tiles.divide(tile));
-    std::uint32_t among = tile, column = product.together.divide(among), row = product.column_tiles.divide(column);
+    const int number = product.groups[0].has(blockIdx.x) ? 0 : 1;
+    const TileGroup& group = product.groups[number];
+    std::uint32_t tile = blockIdx.x - group.first_block;
+    const auto split = static_cast<int>(group.tiles.divide(tile));
+    std::uint32_t among = static_cast<std::uint32_t>(group.first_tile) + tile, column = product.together.divide(among),
+                  row = product.column_tiles.divide(column);
     const auto apart = product.row_tiles.divide(row);
-    return {static_cast<int>(tile), split, static_cast<int>(apart + among), static_cast<int>(row) * Config::m,
+    return {number,
+            static_cast<int>(tile),
+            split,
+            static_cast<int>(apart + among),
+            static_cast<int>(row) * Config::m,
             static_cast<int>(column) * Config::n};
   }
 };
 
 template <typename Config>
-__global__ void __launch_bounds__(Config::threads, Config::blocks)
-    multiply_tiles(const __grid_constant__ ImplicitGemm product) {
-  extern __shared__ __align__(128) char shared[];
+__device__ __forceinline__ void multiply_tile(const ImplicitGemm& product, char* shared) {
   constexpr ProductForm form = Config::form;
   constexpr int stages = Config::stages, stage_bytes = Config::stage_bytes, unroll = Config::unroll;
   __shared__ BlockPlace place;  // for the end: the main loop leaves no register for it
@@ -90,7 +95,8 @@ __global__ void __launch_bounds__(Config::threads, Config::blocks)
   int iterations = (product.inner + Config::inner - 1) / Config::inner;
   if constexpr (form == ProductForm::dgrad) iterations *= pixels.taps_h * pixels.taps_w;
   constexpr int unit = Config::pairs ? 2 : 1;
-  const int units = iterations / unit, share = units / product.splits, longer = units % product.splits;
+  const int splits = product.groups[now.group].splits;
+  const int units = iterations / unit, share = units / splits, longer = units % splits;
   const int begin = (now.split * share + min(now.split, longer)) * unit;
   int left = (share + (now.split < longer ? 1 : 0)) * unit;
 
@@ -107,11 +113,18 @@ __global__ void __launch_bounds__(Config::threads, Config::blocks)
   if constexpr (form == ProductForm::wgrad) __syncthreads();
 
   const std::uint32_t a_tile = shared_address(shared) + Config::table_bytes, b_tile = a_tile + Config::a_bytes;
-  unrolled<stages - 1>([&](auto stage) {
-    if (stage < left) {
-      a.template issue<stage * stage_bytes, stage % 2 == 1>(a_tile);
-      b.template issue<stage * stage_bytes, stage % 2 == 1>(b_tile);
+  // The tiles of iteration `index` to `there` + the stage that it has in an unrolled loop.
+  const auto bring = [&](auto index, auto stage, int there) {
+    constexpr bool second = index % 2 == 1;
+    a.template issue<stage, second>(a_tile + there);
+    if constexpr (form == ProductForm::dgrad && Config::pairs) {
+      b.template issue<stage, second>(b_tile + there, a);
+    } else {
+      b.template issue<stage, second>(b_tile + there);
     }
+  };
+  unrolled<stages - 1>([&](auto index) {
+    if (index < left) bring(index, std::integral_constant<int, index * stage_bytes>(), 0);
     commit_copies();
   });
 
@@ -123,10 +136,8 @@ __global__ void __launch_bounds__(Config::threads, Config::blocks)
                   then = unroll == 1 ? 0 : next % stages * stage_bytes;
     wait_for_copies<stages - 2>();
     __syncthreads();  // this iteration's tiles are there, and nobody reads those of the last any more
-    if (left >= stages) {
-      a.template issue<then, next % 2 == 1>(unroll == 1 ? a_tile + write : a_tile);
-      b.template issue<then, next % 2 == 1>(unroll == 1 ? b_tile + write : b_tile);
-    }
+    if (left >= stages)
+      bring(std::integral_constant<int, next>(), std::integral_constant<int, then>(), unroll == 1 ? write : 0);
     commit_copies();
     warp.template multiply<here>(unroll == 1 ? read : 0);
     if constexpr (unroll == 1) {
@@ -147,8 +158,8 @@ __global__ void __launch_bounds__(Config::threads, Config::blocks)
   wait_for_copies<0>();
   __syncthreads();
 
-  if (product.splits > 1 &&
-      !meet_splits<Config>(product, warp, reinterpret_cast<unsigned int*>(shared), place.tile, place.split))
+  const TileGroup& group = product.groups[place.group];
+  if (group.splits > 1 && !meet_splits<Config>(group, warp, reinterpret_cast<unsigned int*>(shared), place.tile, place.split))
     return;
   const PixelClass& stored = product.pixel_class[place.pixel_class];
   store_result<Config>(product, stored, warp, shared + Config::table_bytes, place.first_row, place.first_column,
@@ -156,10 +167,38 @@ __global__ void __launch_bounds__(Config::threads, Config::blocks)
 }
 
 template <typename Config>
+__global__ void __launch_bounds__(Config::threads, Config::blocks)
+    multiply_tiles(const __grid_constant__ ImplicitGemm product) {
+  extern __shared__ __align__(128) char shared[];
+  multiply_tile<Config>(product, shared);
+}
+
+// Blocks of two products next to each other on a multiprocessor.
+template <typename First, typename Second>
+__global__ void __launch_bounds__(First::threads, First::blocks)
+    multiply_tiles_of_two(const __grid_constant__ ProductPair products) {
+  static_assert(First::threads == Second::threads && First::blocks == Second::blocks);
+  extern __shared__ __align__(128) char shared[];
+  if (products.first.groups[0].has(blockIdx.x) || products.first.groups[1].has(blockIdx.x)) {
+    multiply_tile<First>(products.first, shared);
+  } else {
+    multiply_tile<Second>(products.second, shared);
+  }
+}
+
+template <typename... Configs>
 ProductKernel prepare() {
-  const auto* function = reinterpret_cast<const void*>(&multiply_tiles<Config>);
-  GANNET_CUDA(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, Config::shared_bytes));
-  return {function, Config::shared_bytes, Config::threads};
+  ProductKernel kernel;
+  if constexpr (sizeof...(Configs) == 1) {
+    kernel.function = reinterpret_cast<const void*>(&multiply_tiles<Configs...>);
+  } else {
+    kernel.function = reinterpret_cast<const void*>(&multiply_tiles_of_two<Configs...>);
+  }
+  ((kernel.shared_bytes = kernel.shared_bytes > Configs::shared_bytes ? kernel.shared_bytes : Configs::shared_bytes,
+    kernel.threads = Configs::threads),
+   ...);
+  GANNET_CUDA(cudaFuncSetAttribute(kernel.function, cudaFuncAttributeMaxDynamicSharedMemorySize, kernel.shared_bytes));
+  return kernel;
 }
 
 // find<Form>() for the form that is known only now.

@@ -10,8 +10,9 @@
 // dgrad with a stride: pixels with equal (h % stride, w % stride) see the same taps; each such class is a product of its own
 // without a multiplication by zero (Gannet's vocabulary: parity classes).
 //
-// blockIdx.x counts, fastest first: the classes, where they are alike and so read the same pixels; tiles of columns; tiles of
-// rows; other classes; splits of the inner index. What runs at one time shares rows of A and, where it is split, both operands.
+// Tiles are numbered, fastest first: the classes, where they are alike and so read the same pixels; tiles of columns; tiles of
+// rows; other classes. Blocks next to each other have a tile each, then the next part of the inner index of the same tiles.
+// What runs at one time shares rows of A and, where it is split, both operands.
 #pragma once
 
 #include <cstdint>
@@ -41,24 +42,35 @@ struct PixelClass {
   int output_h = 0, output_w = 0;  // dgrad: the class's first pixel of x
 };
 
+// Tiles one after the other, each shared by as many blocks.
+struct TileGroup {
+  unsigned first_block = 0, blocks = 0;  // of the launch; a group may have none
+  int first_tile = 0, splits = 1;
+  Divider tiles;  // of the group's blocks
+  // splits > 1: where the blocks of a tile leave their sums and meet (implicit_gemm_splits.cuh).
+  float* partial = nullptr;          // (tiles, pairs of splits, a tile)
+  unsigned int* meetings = nullptr;  // (tiles, splits); 0 before and after
+
+#ifdef __CUDACC__
+  __device__ bool has(unsigned block) const { return block - first_block < blocks; }
+#endif
+};
+
 struct ImplicitGemm {
   const void *a = nullptr, *b = nullptr;
   const float* bias = nullptr;  // of column n % columns_per_bias
   void* c = nullptr;
   SlopeOf slope_of;
-  // splits > 1: where the blocks of a tile leave their sums and meet (implicit_gemm_splits.cuh).
-  float* partial = nullptr;          // (tiles, pairs of splits, a tile)
-  unsigned int* meetings = nullptr;  // (tiles, splits); 0 before and after
-  int m = 0, n = 0, inner = 0;       // dgrad: inner is K
-  std::int64_t elements = 0;         // of c
-  int a_pitch = 0, b_pitch = 0;      // elements from row to row, where the operand is a matrix
+  int m = 0, n = 0, inner = 0;   // dgrad: inner is K
+  std::int64_t elements = 0;     // of c
+  int a_pitch = 0, b_pitch = 0;  // elements from row to row, where the operand is a matrix
   // The gathered picture, and the filter's extents.
   int height = 1, width = 1, channels = 0;
   int filter_h = 1, filter_w = 1;
   int stride = 1;
   int output_height = 1, output_width = 1;  // dgrad: of x
-  int splits = 1;
-  Divider tiles, together, column_tiles, row_tiles;  // of blocks: tiles a split; classes next to each other
+  TileGroup groups[2];
+  Divider together, column_tiles, row_tiles;  // of tiles: classes next to each other
   Divider columns_per_bias;
   Activation::Kind activation = Activation::Kind::none;
   float slope = 0;
@@ -81,6 +93,11 @@ struct ProductVariant {
   ProductTile tile;
 };
 
+// Two products in one launch: blocks of either, as their groups say.
+struct ProductPair {
+  ImplicitGemm first, second;
+};
+
 // The kernel of a variant, allowed the dynamic shared memory that it needs.
 struct ProductKernel {
   const void* function = nullptr;
@@ -90,16 +107,30 @@ struct ProductKernel {
 ProductKernel find_bf16_kernel(const ProductVariant& variant);
 ProductKernel find_tf32_kernel(const ProductVariant& variant);
 ProductKernel find_f32_kernel(const ProductVariant& variant);
+// Of fprop or dgrad first, then wgrad, both of one math, on tensor cores.
+ProductKernel find_bf16_kernel(const ProductVariant& first, const ProductVariant& wgrad);
+ProductKernel find_tf32_kernel(const ProductVariant& first, const ProductVariant& wgrad);
 
 // Which of a kernel's inputs are A and B.
 struct OperandOrder {
   int a = 0, b = 1;
 };
 
+// A product to be prepared; pointers are not looked at.
+struct ProductSpec {
+  ProductForm form = ProductForm::fprop;
+  ProductMath math = ProductMath::f32;
+  ImplicitGemm product;
+  OperandOrder order;
+};
+
 // Prepares a product: the variant that reads the operands in the largest pieces that their extents allow, in tiles and with a
-// number of splits that keep the device busy. Pointers in `product` are not looked at.
-std::unique_ptr<Kernel> make_product(ProductForm form, ProductMath math, const ImplicitGemm& product, OperandOrder order,
-                                     const Device& device);
+// number of splits that keep the device busy.
+std::unique_ptr<Kernel> make_product(const ProductSpec& spec, const Device& device);
+
+// fprop or dgrad, and wgrad, in one launch; its outputs are theirs. Null where no kernel does both or two launches are faster.
+std::unique_ptr<Kernel> make_products(const ProductSpec& first, const ProductSpec& wgrad, const Device& device);
+bool can_implement_products(const ProductSpec& first, const ProductSpec& wgrad, const Device& device);
 
 // Products of matrices with a side of 4 or fewer, as make_product makes them.
 bool can_implement_thin(ProductForm form, const ImplicitGemm& product);

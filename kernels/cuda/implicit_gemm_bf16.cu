@@ -1,5 +1,5 @@
 // The variants that multiply bf16 on tensor cores.
-#include "kernels/cuda/implicit_gemm.cuh"
+#include "kernels/cuda/implicit_gemm_pair_tiles.cuh"
 
 namespace gannet::kernels::cuda {
 namespace {
@@ -7,8 +7,6 @@ namespace {
 template <ProductForm Form, ProductAccess Access, int BytesA, int BytesB, int M, int N, int WarpM, int WarpN, int Stages,
           int Blocks>
 using Config = ProductConfig<Form, ProductMath::bf16, Access, BytesA, BytesB, M, N, WarpM, WarpN, Stages, Blocks>;
-template <ProductForm Form, int M, int N, int Stages, int Blocks>
-using Pairs = Config<Form, ProductAccess::pairs, 16, 16, M, N, 64, 64, Stages, Blocks>;
 
 template <ProductForm Form>
 ProductKernel find(const ProductVariant& variant) {
@@ -27,19 +25,7 @@ ProductKernel find(const ProductVariant& variant) {
   if constexpr (Form != ProductForm::transposed) {
     if (variant.access == ProductAccess::vector)
       return prepare<Config<Form, ProductAccess::vector, 16, 16, 64, 64, 32, 32, 4, 4>>();
-    switch (variant.tile) {
-      case ProductTile::wide:
-        return prepare<Pairs<Form, 256, 128, 4, 1>>();
-      case ProductTile::large:
-        return prepare<Pairs<Form, 128, 128, 4, 2>>();
-      case ProductTile::tall:
-        if constexpr (Form == ProductForm::wgrad) break;
-        return prepare<Pairs<Form, 256, 64, 4, 2>>();
-      case ProductTile::medium:
-        return prepare<Pairs<Form, 128, 64, 3, 4>>();
-      case ProductTile::small:
-        break;
-    }
+    if (variant.access == ProductAccess::pairs) return find_pair_tile<ProductMath::bf16, Form>(variant.tile);
   }
   return {};
 }

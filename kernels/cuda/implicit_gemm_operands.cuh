@@ -24,6 +24,29 @@ __device__ __forceinline__ std::uint32_t taps_inside(int origin, int taps, int e
 }
 __device__ __forceinline__ std::uint32_t tap_bit(int t, int u) { return 1u << t | 1u << (16 + u); }
 
+// Where a row of the product reads the gathered picture, and which taps of it lie inside; none of rows that are not there.
+template <bool Backwards>
+struct GatheredPixel {
+  int sample, h, w;  // the first tap's, which may lie outside the picture
+  std::uint32_t inside;
+
+  __device__ GatheredPixel(const ImplicitGemm& product, const PixelClass& pixels, int row) {
+    auto index = static_cast<std::uint32_t>(row);
+    sample = static_cast<int>(pixels.pixels.divide(index));
+    const int line = static_cast<int>(pixels.line.divide(index)), step = Backwards ? 1 : product.stride;
+    h = line * step + pixels.origin_h;
+    w = static_cast<int>(index) * step + pixels.origin_w;
+    inside = row < pixels.rows ? taps_inside(h, pixels.taps_h, product.height, Backwards) |
+                                     taps_inside(w, pixels.taps_w, product.width, Backwards) << 16
+                               : 0u;
+  }
+  // The number of tap (t,u) among the picture's pixels.
+  __device__ int tap(const ImplicitGemm& product, int t, int u) const {
+    constexpr int toward = Backwards ? -1 : 1;
+    return (sample * product.height + h + toward * t) * product.width + w + toward * u;
+  }
+};
+
 // The pieces of a tile that `Threads` threads bring, `lines_per_pass` lines at a time. Tile gives `line_count`, `line_size` in
 // bytes, and `swizzle`, which repeats after `period` lines.
 template <typename Tile, int Bytes, int Threads>
@@ -89,17 +112,9 @@ struct GatheredLines {
       : tile(thread), channels(product.channels), taps_h(pixels.taps_h), taps_w(pixels.taps_w), width(product.width) {
 #pragma unroll
     for (int i = 0; i < Tile::passes; ++i) {
-      const int row = first_line + tile.line + i * Tile::lines_per_pass;
-      auto index = static_cast<std::uint32_t>(row);
-      const int sample = static_cast<int>(pixels.pixels.divide(index));
-      const int line = static_cast<int>(pixels.line.divide(index));
-      const int step = Backwards ? 1 : product.stride;
-      const int h = line * step + pixels.origin_h, w = static_cast<int>(index) * step + pixels.origin_w;
-      inside[i] = row < pixels.rows ? taps_inside(h, taps_h, product.height, Backwards) |
-                                          taps_inside(w, taps_w, product.width, Backwards) << 16
-                                    : 0u;
-      pixel[i] = static_cast<const char*>(product.a) +
-                 ((sample * product.height + h) * width + w) * channels * static_cast<std::int64_t>(sizeof(T));
+      const GatheredPixel<Backwards> at(product, pixels, first_line + tile.line + i * Tile::lines_per_pass);
+      inside[i] = at.inside;
+      pixel[i] = static_cast<const char*>(product.a) + at.tap(product, 0, 0) * channels * static_cast<std::int64_t>(sizeof(T));
     }
     int tap;
     if constexpr (Backwards) {
@@ -315,14 +330,8 @@ struct GatheredColumns {
   }
 
   __device__ void fill(int half) {
-    auto index = static_cast<std::uint32_t>(next_line);
-    const int sample = static_cast<int>(pixels.pixels.divide(index)), p = static_cast<int>(pixels.line.divide(index));
-    const int h = p * product.stride + pixels.origin_h, w = static_cast<int>(index) * product.stride + pixels.origin_w;
-    Entry entry;
-    entry.offset = ((sample * product.height + h) * product.width + w) * product.channels;
-    entry.inside = next_line < product.inner ? taps_inside(h, product.filter_h, product.height, false) |
-                                                   taps_inside(w, product.filter_w, product.width, false) << 16
-                                             : 0u;
+    const GatheredPixel<false> at(product, pixels, next_line);
+    const Entry entry{at.tap(product, 0, 0) * product.channels, at.inside};
     table[half * Threads + threadIdx.x] = entry;
     next_line += Threads;
   }

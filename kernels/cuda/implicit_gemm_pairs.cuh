@@ -17,36 +17,32 @@ struct GatheredLinePairs {
   const char* from[Tile::passes];  // of the current tap and channel; may lie outside the picture
   int size[Tile::passes];          // 0 where it does
   std::uint32_t inside[Tile::passes];
-  int t, u, taps_w, left, per_tap;  // left: pairs of this tap
-  std::int64_t next_u, next_t;      // bytes from a tap's last pair to the next tap's first
+  const ImplicitGemm& product;
+  int t, u, taps_w, left;       // left: pairs of this tap
+  std::int64_t next_u, next_t;  // bytes from a tap's last pair to the next tap's first
 
-  __device__ GatheredLinePairs(const ImplicitGemm& product, const PixelClass& pixels, int first_line, int iteration, int thread)
-      : tile(thread), taps_w(pixels.taps_w), per_tap(product.channels / (2 * inner)) {
-    const int pair = iteration / 2, tap = pair / per_tap;
+  __device__ GatheredLinePairs(const ImplicitGemm& given, const PixelClass& pixels, int first_line, int iteration, int thread)
+      : tile(thread), product(given), taps_w(pixels.taps_w) {
+    const int pair = iteration / 2, tap = pair / per_tap();
     t = tap / taps_w, u = tap % taps_w;
-    left = per_tap - pair % per_tap;
+    left = per_tap() - pair % per_tap();
     constexpr std::int64_t bytes = sizeof(T);
     const std::int64_t pixel = product.channels * bytes, back = 2 * inner_bytes - pixel;
     const int toward = Backwards ? -1 : 1;
     next_u = back + toward * pixel;
     next_t = back + toward * (product.width - taps_w + 1) * pixel;
-    const int channel = tile.column + pair % per_tap * (2 * inner);
+    const int channel = tile.column + pair % per_tap() * (2 * inner);
 #pragma unroll
     for (int i = 0; i < Tile::passes; ++i) {
-      const int row = first_line + tile.line + i * Tile::lines_per_pass;
-      auto index = static_cast<std::uint32_t>(row);
-      const int sample = static_cast<int>(pixels.pixels.divide(index));
-      const int line = static_cast<int>(pixels.line.divide(index));
-      const int step = Backwards ? 1 : product.stride;
-      const int h = line * step + pixels.origin_h, w = static_cast<int>(index) * step + pixels.origin_w;
-      inside[i] = row < pixels.rows ? taps_inside(h, pixels.taps_h, product.height, Backwards) |
-                                          taps_inside(w, taps_w, product.width, Backwards) << 16
-                                    : 0u;
-      from[i] = static_cast<const char*>(product.a) +
-                ((sample * product.height + h + toward * t) * product.width + w + toward * u) * pixel + channel * bytes;
+      const GatheredPixel<Backwards> at(product, pixels, first_line + tile.line + i * Tile::lines_per_pass);
+      inside[i] = at.inside;
+      from[i] = static_cast<const char*>(product.a) + at.tap(product, t, u) * pixel + channel * bytes;
     }
     find_sizes();
   }
+
+  __device__ int per_tap() const { return product.channels / (2 * inner); }
+  __device__ bool begins_tap() const { return left == per_tap(); }
 
   __device__ void find_sizes() {
     const std::uint32_t bit = tap_bit(t, u);
@@ -60,7 +56,7 @@ struct GatheredLinePairs {
     if constexpr (Second) {
       std::int64_t step = 2 * inner_bytes;
       if (--left == 0) {
-        left = per_tap;
+        left = per_tap();
         step = next_u;
         if (++u == taps_w) u = 0, ++t, step = next_t;
         find_sizes();
@@ -128,7 +124,7 @@ struct MatrixColumnPairs {
   }
 };
 
-// B of dgrad.
+// B of dgrad. Its taps are those of A, which has brought its tile before.
 template <typename T, int Columns, int Threads>
 struct FilterColumnPairs {
   using Tile = TilePieces<OuterMajorTile<T, Columns>, 16, Threads>;
@@ -137,19 +133,16 @@ struct FilterColumnPairs {
   Tile tile;
   const char* from;
   std::int64_t step, next_u, next_t;
-  int size, u, taps_w, left, per_tap;
+  int size;
 
   __device__ FilterColumnPairs(const ImplicitGemm& product, const PixelClass& pixels, int first_column, int iteration,
                                int thread)
       : tile(thread),
-        step(static_cast<std::int64_t>(Tile::lines_per_pass) * product.b_pitch * static_cast<std::int64_t>(sizeof(T))),
-        taps_w(pixels.taps_w),
-        per_tap(product.inner / (2 * lines)) {
+        step(static_cast<std::int64_t>(Tile::lines_per_pass) * product.b_pitch * static_cast<std::int64_t>(sizeof(T))) {
     constexpr std::int64_t bytes = sizeof(T);
-    const int pair = iteration / 2, tap = pair / per_tap, column = first_column + tile.column;
-    const int k = pair % per_tap * (2 * lines) + tile.line, t = tap / taps_w;
-    u = tap % taps_w;
-    left = per_tap - pair % per_tap;
+    const int per_tap = product.inner / (2 * lines), pair = iteration / 2, tap = pair / per_tap, taps_w = pixels.taps_w;
+    const int k = pair % per_tap * (2 * lines) + tile.line, t = tap / taps_w, u = tap % taps_w;
+    const int column = first_column + tile.column;
     size = column < product.n ? 16 : 0;
     const int r = pixels.first_r + t * product.stride, s = pixels.first_s + u * product.stride;
     from = static_cast<const char*>(product.b) +
@@ -159,22 +152,14 @@ struct FilterColumnPairs {
     next_t = (product.stride * (product.filter_w - taps_w + 1) * product.n - back) * bytes;
   }
 
-  template <int Offset, bool Second>
-  __device__ void issue(std::uint32_t shared) {
+  template <int Offset, bool Second, typename A>
+  __device__ void issue(std::uint32_t shared, const A& a) {
     unrolled<Tile::passes>([&](auto i) {
       tile.template copy<i, Offset>(shared, from, size);
       from += step;
     });
     if constexpr (Second) {
-      if (--left == 0) {
-        left = per_tap;
-        if (++u == taps_w) {
-          u = 0;
-          from += next_t;
-        } else {
-          from += next_u;
-        }
-      }
+      if (a.begins_tap()) from += a.u == 0 ? next_t : next_u;
     }
   }
 };

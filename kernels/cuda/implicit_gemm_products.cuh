@@ -6,6 +6,13 @@
 
 namespace gannet::kernels::cuda {
 
+// The thread's number, read anew: what was worked out of it before the main loop isn't kept in a register for what follows.
+__device__ __forceinline__ int this_thread() {
+  int thread;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+  return thread;
+}
+
 // On tensor cores. T: __nv_bfloat16 or float (as tf32).
 template <typename T, bool InnerMajorA, bool InnerMajorB, int BM, int BN, int WM, int WN>
 struct TensorProduct {
@@ -14,22 +21,27 @@ struct TensorProduct {
   static constexpr int depth = narrow ? 16 : 8;  // inner indices a step
 
   float sums[a_parts][2 * b_parts][4] = {};
-  int lane, warp_m, warp_n;
+  // A thread's lane, and where its warp's part of the tile begins.
+  struct Place {
+    int lane, warp_m, warp_n;
+    __device__ static Place of(int thread) {
+      const int warp = thread / 32;
+      return {thread % 32, warp % (BM / WM) * WM, warp / (BM / WM) * WN};
+    }
+  };
   // Addresses of what this lane loads: one for each step where lines are inner-major, else one for each part.
   std::uint32_t a_address[InnerMajorA ? steps : a_parts * (narrow ? 1 : 2)];
   std::uint32_t b_address[InnerMajorB ? steps : b_parts * (narrow ? 1 : 2)];
 
   // a_tile, b_tile: of the first stage.
-  __device__ TensorProduct(int thread, std::uint32_t a_tile, std::uint32_t b_tile) : lane(thread % 32) {
-    const int warp = thread / 32;
-    warp_m = warp % (BM / WM) * WM;
-    warp_n = warp / (BM / WM) * WN;
+  __device__ TensorProduct(int thread, std::uint32_t a_tile, std::uint32_t b_tile) {
+    const auto [lane, warp_m, warp_n] = Place::of(thread);
     if constexpr (InnerMajorA) {
 #pragma unroll
       for (int step = 0; step < steps; ++step)
         a_address[step] = a_tile + InnerMajorTile<T, BM>::offset(warp_m + lane % 16, (step * 2 + lane / 16) * 16);
     } else {
-      outer_addresses<BM>(a_address, a_tile, warp_m, lane / 16 * 8 + lane % 8, lane / 8 % 2);
+      outer_addresses<BM>(a_address, a_tile, lane, warp_m, lane / 16 * 8 + lane % 8, lane / 8 % 2);
     }
     if constexpr (InnerMajorB) {
 #pragma unroll
@@ -37,14 +49,15 @@ struct TensorProduct {
         b_address[step] =
             b_tile + InnerMajorTile<T, BN>::offset(warp_n + lane / 16 * 8 + lane % 8, (step * 2 + lane / 8 % 2) * 16);
     } else {
-      outer_addresses<BN>(b_address, b_tile, warp_n, lane % 16, lane / 16);
+      outer_addresses<BN>(b_address, b_tile, lane, warp_n, lane % 16, lane / 16);
     }
   }
 
   // bf16: `line` and `chunk` are of this lane's row in a load of four matrices. tf32: the lane reads column lane / 4 of line
   // lane % 4, of both halves of the part.
   template <int Columns, int Count>
-  __device__ void outer_addresses(std::uint32_t (&addresses)[Count], std::uint32_t tile, int first, int line, int chunk) {
+  __device__ static void outer_addresses(std::uint32_t (&addresses)[Count], std::uint32_t tile, int lane, int first, int line,
+                                         int chunk) {
 #pragma unroll
     for (int part = 0; part < Count; ++part) {
       if constexpr (narrow) {
@@ -130,6 +143,7 @@ struct TensorProduct {
   template <typename Bias>
   __device__ __forceinline__ void finish(bool has_bias, Bias bias, Activation::Kind kind, float slope) {
     if (has_bias) {
+      const auto [lane, warp_m, warp_n] = Place::of(this_thread());
 #pragma unroll
       for (int j = 0; j < 2 * b_parts; ++j) {
         const float even = bias(warp_n + j * 8 + lane % 4 * 2), odd = bias(warp_n + j * 8 + lane % 4 * 2 + 1);
@@ -158,6 +172,7 @@ struct TensorProduct {
   // function(row, column, value, value of the next column) for the pairs of columns that this thread has.
   template <typename Function>
   __device__ __forceinline__ void for_pairs(Function function) const {
+    const auto [lane, warp_m, warp_n] = Place::of(this_thread());
 #pragma unroll
     for (int i = 0; i < a_parts; ++i)
 #pragma unroll

@@ -17,20 +17,18 @@ __device__ __forceinline__ unsigned int load_acquire(const unsigned int* from) {
 
 // True in the block that ends with the whole sum. All threads call; `word` is in shared memory.
 template <typename Config, typename Product>
-__device__ __forceinline__ bool meet_splits(const ImplicitGemm& product, Product& warp, unsigned int* word, int tile,
-                                            int split) {
+__device__ __forceinline__ bool meet_splits(const TileGroup& group, Product& warp, unsigned int* word, int tile, int split) {
   constexpr std::int64_t size = Config::m * Config::n;
-  unsigned int* meetings = product.meetings + static_cast<std::int64_t>(tile) * product.splits;
+  unsigned int* meetings = group.meetings + static_cast<std::int64_t>(tile) * group.splits;
   // This thread's part of the place of splits first and first + 1.
   const auto place = [&](int first) {
-    return product.partial + (static_cast<std::int64_t>(tile) * ((product.splits + 1) / 2) + first / 2) * size +
-           threadIdx.x * 4;
+    return group.partial + (static_cast<std::int64_t>(tile) * ((group.splits + 1) / 2) + first / 2) * size + threadIdx.x * 4;
   };
 #pragma unroll 1
-  for (int span = 1; span < product.splits; span *= 2) {
+  for (int span = 1; span < group.splits; span *= 2) {
     // The splits mine … mine + span - 1 have been added up here, those of `other` are or will be elsewhere.
     const int mine = split & -span, other = mine ^ span;
-    if (other >= product.splits) continue;
+    if (other >= group.splits) continue;
     unsigned int* meeting = meetings + (mine | span);
     if (threadIdx.x == 0) *word = atomicAdd(meeting, 1u);
     __syncthreads();

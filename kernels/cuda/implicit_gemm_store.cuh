@@ -60,10 +60,10 @@ __device__ __forceinline__ void store_piece(const SlopeOf& slope_of, Output* c, 
 template <typename Config, int Piece, typename Store>
 __device__ __forceinline__ void store_rows(const int* lines, int columns, Store store) {
   constexpr int threads_per_row = Config::n / Piece, rows_per_pass = Config::threads / threads_per_row;
-  const int piece = static_cast<int>(threadIdx.x) % threads_per_row;
+  const int thread = this_thread(), piece = thread % threads_per_row;
   if (piece * Piece >= columns) return;
 #pragma unroll 8
-  for (int row = static_cast<int>(threadIdx.x) / threads_per_row; row < Config::m; row += rows_per_pass) {
+  for (int row = thread / threads_per_row; row < Config::m; row += rows_per_pass) {
     const int line = lines[row];
     if (line >= 0) store(row, piece, line);
   }
@@ -101,7 +101,7 @@ __device__ __forceinline__ void store_result(const ImplicitGemm& product, const 
   }
 
   int* lines = reinterpret_cast<int*>(shared + Place::table);
-  for (int row = static_cast<int>(threadIdx.x); row < Config::m; row += Config::threads)
+  for (int row = this_thread(); row < Config::m; row += Config::threads)
     lines[row] = first_row + row < rows ? output_line<Config::form>(product, pixels, first_row + row) + first_column : -1;
   const int columns = product.n - first_column;
   auto* c = static_cast<__nv_bfloat16*>(product.c);

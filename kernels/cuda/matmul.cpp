@@ -25,7 +25,7 @@ std::unique_ptr<Kernel> make_matmul(const Matmul& spec, const Device& device) {
                            : spec.transpose_b ? ProductForm::fprop
                                               : ProductForm::dgrad;
   const ProductMath math = spec.a.type == DType::bf16 ? ProductMath::bf16 : device.tf32 ? ProductMath::tf32 : ProductMath::f32;
-  return make_product(form, math, product, {}, device);
+  return make_product({form, math, product, {}}, device);
 }
 
 }  // namespace gannet::kernels::cuda

@@ -20,6 +20,7 @@ void store_as_f64(std::vector<TensorDesc>& descs) {
 
 struct HeaderTypes {
   void operator()(Convolution& s) const { store_as_f64(s.x), store_as_f64(s.w), store_as_f64(s.y); }
+  void operator()(ConvolutionBackward& s) const { (*this)(s.data), (*this)(s.weights); }
   void operator()(Matmul& s) const { store_as_f64(s.a), store_as_f64(s.b), store_as_f64(s.c); }
   void operator()(Pointwise& s) const { store_as_f64(s.inputs), store_as_f64(s.outputs); }
   void operator()(Reduction& s) const { (*this)(s.chain), store_as_f64(s.output); }

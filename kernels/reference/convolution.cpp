@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "kernels/one_after_the_other.h"
 #include "kernels/operands.h"
 #include "kernels/reference/activation.h"
 #include "kernels/reference/factories.h"
@@ -64,5 +65,9 @@ class ConvolutionKernel final : public Kernel {
 }  // namespace
 
 std::unique_ptr<Kernel> make(const Convolution& spec) { return std::make_unique<ConvolutionKernel>(spec); }
+
+std::unique_ptr<Kernel> make(const ConvolutionBackward& spec) {
+  return one_after_the_other(spec, make(spec.data), make(spec.weights));
+}
 
 }  // namespace gannet::kernels::reference

@@ -8,6 +8,7 @@
 namespace gannet::kernels::reference {
 
 std::unique_ptr<Kernel> make(const Convolution& spec);
+std::unique_ptr<Kernel> make(const ConvolutionBackward& spec);
 std::unique_ptr<Kernel> make(const Matmul& spec);
 std::unique_ptr<Kernel> make(const Pointwise& spec);
 std::unique_ptr<Kernel> make(const Reduction& spec);
