@@ -23,7 +23,7 @@ struct CudaOptions {
   // Programs start their kernels one by one, each in the range of its operator, instead of as one graph: for profilers.
   bool kernel_by_kernel = false;
   CudaKernels kernels = CudaKernels::native;
-  std::function<void(const std::string&)> log;  // takes lines on what goes on beside the work, as that times are not kept
+  std::function<void(const std::string&)> log = {};  // takes lines on what goes on beside the work, as that times are not kept
 };
 
 // Why device work is impossible here, in one sentence ("no CUDA driver is installed"); empty when it is possible.
