@@ -259,8 +259,7 @@ int main(int argc, char** argv) {
   if (argc == 5 && std::string(argv[1]) == "--ranks") {
     if (std::getenv("RANK") != nullptr) return gannet::run_rank(argv[3], argv[4]);
     gannet::tool::LaunchOptions options;
-    options.silence_seconds = 1;
-    options.grace_seconds = 1;
+    options.grace_seconds = 2;
     return gannet::tool::launch(std::atoi(argv[2]), options);
   }
   testing::InitGoogleTest(&argc, argv);

@@ -167,9 +167,16 @@ def never_comes(gannet, folder, chance):
 
 def disk_full(gannet, folder, chance):
     """As a full disk: none of rank 0's files may grow beyond what the metrics soon are."""
-    limit = chance.randint(150, 250) * 1000
-    job = Job(gannet, folder, launcher=False,
-              change=lambda rank, command, place: command.__setitem__(slice(0, 0), ["prlimit", f"--fsize={limit}"] if rank == 0 else []))
+    limit = chance.randint(110, 150) * 1000
+
+    def change(rank, command, place):
+        command += ["--set", "train.checkpoint_every=0"]
+        if rank == 0:
+            command[:0] = ["prlimit", f"--fsize={limit}"]
+
+    job, metrics = Job(gannet, folder, launcher=False, change=change), folder / "run/metrics.jsonl"
+    while time.monotonic() - job.begun < 60 and not (metrics.exists() and metrics.stat().st_size > limit - 5000):
+        time.sleep(0.01)
     return job, {1}, r"rank 0.*metrics.jsonl|error: .*metrics.jsonl", []
 
 

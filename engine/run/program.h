@@ -49,14 +49,14 @@ struct PlanOptions {
 
 // What a plan decided: for `--dry-run`, benchmarks and tests.
 struct PlanReport {
-  int operators_traced = 0;       // nodes in the graph
-  int operators_pruned = 0;       // of them not needed by any output or variable
-  int kernels = 0;                // launches per run
-  int picture_reorders = 0;       // layout changes of pictures per run
-  int filter_reorders = 0;        // and of filters (dgrad wants them transposed)
-  double flops = 0, bytes = 0;    // per run
-  double product_flops = 0;       // of them, of convolutions and products of matrices
-  std::size_t arena_bytes = 0;    // intermediate values and constants
+  int operators_traced = 0;             // nodes in the graph
+  int operators_pruned = 0;             // of them not needed by any output or variable
+  int kernels = 0;                      // launches per run
+  int picture_reorders = 0;             // layout changes of pictures per run
+  int filter_reorders = 0;              // and of filters (dgrad wants them transposed)
+  double flops = 0, bytes = 0;          // per run
+  double product_flops = 0;             // of them, of convolutions and products of matrices
+  std::size_t arena_bytes = 0;          // intermediate values and constants
   std::vector<std::size_t> reductions;  // over the ranks, per run: bytes of each
   std::size_t input_bytes = 0;
 };

@@ -43,7 +43,7 @@ std::vector<Key> common_keys() {
       {"train.sync_batch_norm", boolean, false, "several ranks: batch norm by the statistics of all of them"},
       {"train.reduction", text, "fp32", "several ranks: gradients are exchanged as", 0, 0, {"fp32", "bf16"}},
       {"train.bucket_kib", integer, 4096, "several ranks: gradients are exchanged when so many KiB are ready", 1, 4194304},
-      {"train.silence", integer, 30, "several ranks: seconds after which one that is not heard of ends the job", 1, 86400},
+      {"train.silence", integer, 20, "several ranks: seconds after which one that is not heard of ends the job", 1, 86400},
       {"train.patience", integer, 60, "several ranks: seconds in which all must have come together", 1, 86400},
       {"data.file", text, "", "dataset file (--data)"},
       {"data.flip", boolean, false, "mirror samples left to right at random"},

@@ -239,7 +239,8 @@ int time_steps(const Options& options, const Resolved& resolved, Job& job) {
 
 int run_step(const Options& options) {
   const Resolved resolved = resolve(load_configuration(options.configuration), options.settings);
-  if (const std::optional<int> code = start_ranks(options.device, resolved.config)) return *code;
+  TraceOptions{.ranks = ranks_of(options.device)}.batch(resolved.config);  // said once, and not by every rank
+  if (const std::optional<int> code = start_ranks(options.device)) return *code;
   Job job(options.device, resolved.config);
   return job.run([&] { return time_steps(options, resolved, job); });
 }

@@ -21,7 +21,8 @@ int gpu_of(const World& world) {
   return world.local_rank;
 }
 
-// How many ranks the options ask for.
+}  // namespace
+
 int ranks_of(const DeviceOptions& options) {
   GANNET_CHECK(options.gpus == 1 || options.device == "cuda",
                "--gpus {} is for --device cuda; --processes {} is its like on CPUs", options.gpus, options.gpus);
@@ -30,8 +31,6 @@ int ranks_of(const DeviceOptions& options) {
   return std::max(options.gpus, options.processes);
 }
 
-}  // namespace
-
 void add_ranks_to(CLI::App& command, DeviceOptions& options) {
   whole_number(command.add_option("--gpus", options.gpus,
                                   "Train on so many GPUs of this host, each with its part of every batch (train.batch)"),
@@ -39,7 +38,7 @@ void add_ranks_to(CLI::App& command, DeviceOptions& options) {
   whole_number(command.add_option("--processes", options.processes, "The same with so many processes on CPUs"), 1, 1024);
 }
 
-std::optional<int> start_ranks(const DeviceOptions& options, const Config& config) {
+std::optional<int> start_ranks(const DeviceOptions& options) {
   const int ranks = ranks_of(options);
   const World world = world_from_environment();
   if (world.size > 1 || !world.launcher.empty()) {
@@ -49,14 +48,13 @@ std::optional<int> start_ranks(const DeviceOptions& options, const Config& confi
     return std::nullopt;
   }
   if (ranks == 1) return std::nullopt;
-  TraceOptions{.ranks = ranks}.batch(config);  // says once what every rank would
   if (options.device == "cuda") {
     const std::string reason = kernels::cuda_unavailable();
     GANNET_CHECK(reason.empty(), "--device cuda: {}; --device cpu trains here", reason);
     const auto gpus = static_cast<int>(kernels::cuda_machine().devices.size());
     GANNET_CHECK(gpus >= ranks, "--gpus {}: this host has {}", ranks, gpus);
   }
-  return launch(ranks, {.silence_seconds = static_cast<double>(config.integer("train.silence")), .command = {}});
+  return launch(ranks);
 }
 
 Job::Job(const DeviceOptions& options, const Config& config) {

@@ -13,9 +13,12 @@ namespace gannet::tool {
 // The options --gpus and --processes.
 void add_ranks_to(CLI::App& command, DeviceOptions& options);
 
+// How many ranks the options ask for. InputError where they contradict each other.
+int ranks_of(const DeviceOptions& options);
+
 // The exit code of all ranks, when this process started them (--gpus N, --processes N); none in a rank or a process alone.
 // Before signals are blocked and threads are made.
-std::optional<int> start_ranks(const DeviceOptions& options, const Config& config);
+std::optional<int> start_ranks(const DeviceOptions& options);
 
 class Job {
  public:

@@ -201,7 +201,7 @@ class Launcher {
       rank.code = WIFEXITED(status) ? WEXITSTATUS(status) : code_of(i, WTERMSIG(status));
       if (*rank.code == 0 || first_failed_ || *rank.code == 128 + passed_on_) continue;
       first_failed_ = i;
-      deadline_ = in(options_.silence_seconds + options_.grace_seconds);
+      deadline_ = in(options_.grace_seconds);
     }
   }
 
@@ -239,8 +239,8 @@ class Launcher {
     if (first_failed_ && ended_by_ == 0)
       for (std::size_t i = 0; i < ranks_.size(); ++i)
         if (!ranks_[i].code)
-          say(fmt::format("rank {} has not ended {} s after rank {} failed: it is killed", i,
-                          options_.silence_seconds + options_.grace_seconds, *first_failed_));
+          say(fmt::format("rank {} has not ended {} s after rank {} failed: it is killed", i, options_.grace_seconds,
+                          *first_failed_));
     given_up_ = true;
     signal_all(SIGKILL);
     deadline_.reset();

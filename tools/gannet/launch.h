@@ -7,8 +7,7 @@
 namespace gannet::tool {
 
 struct LaunchOptions {
-  double silence_seconds = 30;       // within which ranks end by themselves when one has failed
-  double grace_seconds = 15;         // and after which more who has not is killed
+  double grace_seconds = 5;          // after a rank has failed, of which the others hear: then who is still there is killed
   std::vector<std::string> command;  // what a rank runs; empty: this very program with its own words
 };
 

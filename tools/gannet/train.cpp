@@ -39,8 +39,9 @@ Resolved resolve_for(const Options& options) {
 
 int run(const Options& options) {
   const Resolved resolved = resolve_for(options);
+  TraceOptions{.ranks = ranks_of(options.device)}.batch(resolved.config);  // said once, and not by every rank
   if (!options.dry_run)
-    if (const std::optional<int> code = start_ranks(options.device, resolved.config)) return *code;
+    if (const std::optional<int> code = start_ranks(options.device)) return *code;
   StopSignal stop;  // before any thread is made
   const fs::path out = options.out.empty() ? fs::path("runs") / fs::path(options.configuration).stem() : options.out;
   TrainOptions settings{*resolved.family, resolved.config, out, options.init, options.replay, options.resume, stdout};
