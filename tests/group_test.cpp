@@ -203,7 +203,7 @@ void expect_errors(Job& job, const Matcher& matcher, int but = -1) {
   }
 }
 
-const Variables quick = {{"TEST_SILENCE", "3"}};
+const Variables quick = {{"TEST_SILENCE", "4"}};
 
 TEST(Group, MeetsGathersAndBroadcasts) {
   Job job(4, "meet");
@@ -241,7 +241,7 @@ TEST(Group, NamesWhoDiffers) {
 
 TEST(Group, EndsInAnyOrder) {
   for (int first = 0; first < 3; ++first) {
-    Job job(3, "leave", {{"TEST_FIRST", std::to_string(first)}, {"TEST_SILENCE", "3"}});
+    Job job(3, "leave", {{"TEST_FIRST", std::to_string(first)}, {"TEST_SILENCE", "4"}});
     job.start_all();
     EXPECT_THAT(job.wait(60), Each(0)) << job.rank(0).output() << job.rank(1).output() << job.rank(2).output();
   }
@@ -283,7 +283,7 @@ TEST(Group, EndsThoughMainThreadsAreStuckWithLocks) { ends_all(SIGKILL, 1, 5, "d
 
 TEST(Group, EndsWhenARankHangs) {
   for (const int who : {0, 1}) {
-    Job job(3, "hang", {{"TEST_SILENCE", "3"}, {"TEST_WHO", std::to_string(who)}});
+    Job job(3, "hang", {{"TEST_SILENCE", "4"}, {"TEST_WHO", std::to_string(who)}});
     job.start_all();
     ASSERT_TRUE(job.ready());
     const Clock::time_point start = Clock::now();
@@ -294,7 +294,7 @@ TEST(Group, EndsWhenARankHangs) {
 }
 
 TEST(Group, WaitsForWhatMayLast) {
-  Job job(3, "save", {{"TEST_SILENCE", "2"}});
+  Job job(3, "save", {{"TEST_SILENCE", "4"}});
   job.start_all();
   EXPECT_THAT(job.wait(60), Each(0)) << job.rank(0).output();
 }
@@ -501,7 +501,7 @@ TEST(Group, RefusesAnotherSizeOfTheWorld) {
 }
 
 TEST(Group, IsNotDisturbedByLoad) {
-  Job job(4, "steps", {{"TEST_SILENCE", "3"}, {"TEST_STEPS", "400"}});
+  Job job(4, "steps", {{"TEST_SILENCE", "4"}, {"TEST_STEPS", "400"}});
   std::atomic<bool> over{false};
   std::vector<std::thread> load;
   for (int i = 0; i < 8; ++i)

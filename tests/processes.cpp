@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <random>
 #include <sstream>
 #include <stdexcept>
 #include <thread>
@@ -32,17 +33,32 @@ bool is_of_launcher(const std::string& variable) {
 
 }  // namespace
 
+std::vector<std::string> variables_of_launchers() {
+  std::vector<std::string> names;
+  for (char** variable = environ; *variable != nullptr; ++variable)
+    if (is_of_launcher(*variable)) names.push_back(std::string(*variable).substr(0, std::string(*variable).find('=')));
+  return names;
+}
+
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 int free_port() {
-  const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  socklen_t size = sizeof address;
-  ::bind(socket, reinterpret_cast<sockaddr*>(&address), sizeof address);
-  ::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size);
-  ::close(socket);
-  return ntohs(address.sin_port);
+  // Below those that the system hands out, and a window apart from those of other tests.
+  std::random_device random;
+  for (int attempt = 0; attempt < 1000; ++attempt) {
+    const int first = 10000 + 16 * static_cast<int>(random() % 1200);
+    bool free = true;
+    for (int port = first; free && port < first + 16; ++port) {
+      const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      sockaddr_in address{};
+      address.sin_family = AF_INET;
+      address.sin_port = htons(static_cast<std::uint16_t>(port));
+      free = ::bind(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+      ::close(socket);
+    }
+    if (free) return first;
+  }
+  throw std::runtime_error("no ports are free");
 }
 
 Process::Process(const std::vector<std::string>& command, const Variables& variables, std::filesystem::path output)

@@ -15,8 +15,11 @@ namespace gannet {
 
 using Variables = std::map<std::string, std::string>;
 
+// The names in this process's environment that launchers set.
+std::vector<std::string> variables_of_launchers();
+
 double seconds_since(std::chrono::steady_clock::time_point start);
-int free_port();
+int free_port();  // the first of sixteen
 
 // What is left when it goes away is killed.
 class Process {

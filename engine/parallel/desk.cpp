@@ -1,10 +1,12 @@
 #include "engine/parallel/desk.h"
 
 #include <poll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <thread>
@@ -73,7 +75,8 @@ void Ending::end(const std::string& prefix, const std::string& message) {
     pollfd out{STDERR_FILENO, POLLOUT, 0};
     if (::poll(&out, 1, 0) == 1) print(farewell->line);
   }
-  ::_exit(1);
+  ::syscall(SYS_exit_group, 1);  // _exit, which tools may intercept to take locks
+  std::abort();
 }
 
 Desk::Desk(const World& world_, const GroupOptions& options_)
@@ -106,6 +109,9 @@ void Desk::awake() {
 }
 
 double beat_seconds(const GroupOptions& options) { return std::clamp(options.silence_seconds / 8, 0.05, 1.0); }
-double notice_seconds(const GroupOptions& options) { return options.silence_seconds * 0.85; }
+double notice_seconds(const GroupOptions& options) {
+  const double silence = options.silence_seconds;
+  return std::min(0.85 * silence, std::max(silence - 2, silence / 2));
+}
 
 }  // namespace gannet::parallel

@@ -4,7 +4,7 @@
 // lives, and at which step and phase it is. What one rank reports - a failure, a connection that broke, a silence - rank 0
 // passes on, and every rank ends. No file takes part, and who knocks must name the job, so that nothing stale is met.
 //
-// A rank that dies is noticed at once, one that is silent or hangs after 85 % of silence_seconds, so that all have ended within
+// A rank that dies is noticed at once, one that is silent or hangs after most of silence_seconds, so that all have ended within
 // them: also a rank whose main thread is stuck, and one that was only stopped for a while, when it goes on.
 #pragma once
 

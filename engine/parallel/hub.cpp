@@ -180,7 +180,9 @@ void Hub::hear_member(std::size_t rank) {
     }
   }
   Standing& standing = standings_[rank];
-  if (!member.connection.open() && !standing.left && !standing.failed && !standing.lost) standing.lost = events_++;
+  if (member.connection.open() || standing.left || standing.failed || standing.lost) return;
+  standing.lost = events_++;
+  standing.why_lost = member.connection.why_closed();
 }
 
 void Hub::hear(std::size_t rank, Message& message) {

@@ -140,14 +140,9 @@ void Spoke::beat() {
 }
 
 void Spoke::judge() {
-  if (!connection_.open())
-    return end(fmt::format("{} died {}: its process was killed, crashed or ended without a word, or its host went down ({})",
-                           rank_0(), at_rank_0_.text(), connection_.why_closed()));
+  if (!connection_.open()) return end(death_of(rank_0(), at_rank_0_, connection_.why_closed()));
   const double unheard = seconds_between(heard_, pace_.now());
-  if (unheard > notice_seconds(desk_.options))
-    return end(
-        fmt::format("{} has been silent for {:.1f} s, last {}: its process or host was stopped, or cut off (limit: {} s)",
-                    rank_0(), unheard, at_rank_0_.text(), desk_.options.silence_seconds));
+  if (unheard > notice_seconds(desk_.options)) return end(silence_of(rank_0(), at_rank_0_, unheard, desk_.options));
   if (failing_ && seconds_between(*failing_, pace_.now()) > verdict_seconds)
     return end(fmt::format("{} failed {}: {}", name_of(desk_.world.rank, host_name()), at_.text(), failure_));
   if (met_) return;

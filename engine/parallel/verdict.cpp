@@ -48,6 +48,16 @@ std::string others(std::span<const Standing> ranks, std::size_t but) {
 
 std::string name_of(int rank, const std::string& host) { return fmt::format("rank {} ({})", rank, host); }
 
+std::string death_of(const std::string& rank, const Position& at, const std::string& why_closed) {
+  return fmt::format("{} died {}: its process was killed, crashed or ended without a word, or its host went down ({})", rank,
+                     at.text(), why_closed);
+}
+
+std::string silence_of(const std::string& rank, const Position& at, double seconds, const GroupOptions& options) {
+  return fmt::format("{} has been silent for {:.1f} s, last {}: its process or host was stopped, or cut off (limit: {} s)",
+                     rank, seconds, at.text(), options.silence_seconds);
+}
+
 std::string verdict_of_losses(std::span<const Standing> ranks) {
   const std::vector<std::size_t> lost = ordered(ranks, &Standing::lost), failed = ordered(ranks, &Standing::failed);
   if (lost.empty()) {
@@ -57,8 +67,8 @@ std::string verdict_of_losses(std::span<const Standing> ranks) {
     if (all) return first;  // it concerns nobody more than others
     return fmt::format("{} failed {}: {}", named(ranks, failed.front()), ranks[failed.front()].at.text(), first);
   }
-  std::string text = fmt::format("{} died {}: its process was killed, crashed or ended without a word, or its host went down",
-                                 named(ranks, lost.front()), ranks[lost.front()].at.text());
+  const Standing& first = ranks[lost.front()];
+  std::string text = death_of(named(ranks, lost.front()), first.at, first.why_lost);
   if (lost.size() == 1) return text;
   std::vector<std::string> more;
   for (std::size_t i = 1; i < lost.size(); ++i) more.push_back(named(ranks, lost[i]));
@@ -67,28 +77,28 @@ std::string verdict_of_losses(std::span<const Standing> ranks) {
 
 std::optional<std::string> verdict_of_silence(std::span<const Standing> ranks, const GroupOptions& options) {
   const double notice = notice_seconds(options);
-  std::optional<std::size_t> silent, hung;
+  std::optional<std::size_t> silent, hung, last;
   bool late = false;
   for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
     const Standing& standing = ranks[rank];
     if (!standing.here || standing.left) continue;
     late |= standing.unheard > 3 * beat_seconds(options);
     if (standing.unheard > notice && (!silent || standing.unheard > ranks[*silent].unheard)) silent = rank;
-    const auto behind = [&](const Standing& other) {
-      return std::tuple(standing.at.step, standing.at.turn, -standing.stuck) <
-             std::tuple(other.at.step, other.at.turn, -other.stuck);
-    };
-    if (standing.stuck > notice && (!hung || behind(ranks[*hung]))) hung = rank;
+    const auto come = [](const Standing& one) { return std::tuple(one.at.step, one.at.turn, -one.stuck); };
+    if (!last || come(standing) < come(ranks[*last])) last = rank;
+    if (standing.stuck > notice) hung = rank;
   }
   if (silent) {
     const Standing& standing = ranks[*silent];
-    return fmt::format("{} has been silent for {:.1f} s, last {}: its process or host was stopped, or cut off (limit: {} s)",
-                       named(ranks, *silent), standing.unheard, standing.at.text(), options.silence_seconds);
+    return silence_of(named(ranks, *silent), standing.at, standing.unheard, options);
   }
   if (!hung || late) return std::nullopt;
-  const Standing& standing = ranks[*hung];
-  return fmt::format("{} hangs {}, since {:.1f} s (limit: {} s){}", named(ranks, *hung), standing.at.text(), standing.stuck,
-                     options.silence_seconds, others(ranks, *hung));
+  const Standing &standing = ranks[*last], &waiting = ranks[*hung];
+  if (standing.stuck < notice / 2)
+    return fmt::format("{} has been {} for {:.1f} s (limit: {} s), and waits for {}, which is {}", named(ranks, *hung),
+                       waiting.at.text(), waiting.stuck, options.silence_seconds, named(ranks, *last), standing.at.text());
+  return fmt::format("{} hangs {}, since {:.1f} s (limit: {} s){}", named(ranks, *last), standing.at.text(), standing.stuck,
+                     options.silence_seconds, others(ranks, *last));
 }
 
 std::string verdict_of_absence(std::span<const Standing> ranks, const GroupOptions& options, int strangers) {

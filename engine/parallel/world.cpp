@@ -51,12 +51,14 @@ World from_torch() {
   const std::optional<int> local_size = number("LOCAL_WORLD_SIZE", 1, world.size);
   const std::optional<int> local_rank = number("LOCAL_RANK", 0, local_size.value_or(world.size) - 1);
   const bool one_host = world.address == "localhost" || world.address == "::1" || world.address.starts_with("127.");
+  GANNET_CHECK(local_rank || one_host || local_size.value_or(1) == 1,
+               "the environment has LOCAL_WORLD_SIZE but no LOCAL_RANK: a launcher sets both");
   // Ranks that reach the first one at this host's own address are all here; else, unless told, each has a host of its own.
   world.local_size = local_size.value_or(one_host ? world.size : local_rank.value_or(0) + 1);
   world.local_rank = local_rank.value_or(one_host ? world.rank : 0);
   GANNET_CHECK(world.local_rank < world.local_size,
-               "the environment's LOCAL_WORLD_SIZE is {}, and its LOCAL_RANK is missing: set it to the rank within this host",
-               world.local_size);
+               "the environment's LOCAL_WORLD_SIZE is {}, and there is no LOCAL_RANK for rank {}", world.local_size,
+               world.rank);
   const std::optional<int> port = port_of("MASTER_PORT");
   world.port = port.value_or(default_port);
   if (const auto job = variable("GANNET_JOB"); job && job->starts_with("gannet ")) {
