@@ -1,11 +1,11 @@
 // Reductions between CPUs: 2 to 5 ranks, each a process.
 #include <gtest/gtest.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstring>
 #include <optional>
 #include <thread>
@@ -289,7 +289,7 @@ TEST(CommunicatorTest, HasTheSameBitsInEveryRun) {
       const auto kernel = self.communicator->create({Combine::mean, {tensor.desc()}});
       run(*kernel, tensor.data(), tensor.data());
       kernel->await();
-      const std::size_t place = static_cast<std::size_t>(trial * most_ranks + self.rank);
+      const auto place = static_cast<std::size_t>(trial) * most_ranks + static_cast<std::size_t>(self.rank);
       std::memcpy(shared.of<std::byte>().data() + place * tensor.bytes(), tensor.data(), tensor.bytes());
     };
     expect_success(run_ranks(most_ranks, rank));
