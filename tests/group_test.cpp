@@ -214,7 +214,7 @@ TEST(Group, MeetsGathersAndBroadcasts) {
 }
 
 TEST(Group, CarriesLargeTexts) {
-  Job job(3, "large", quick);
+  Job job(3, "large");
   job.start_all();
   EXPECT_THAT(job.wait(100), Each(0)) << job.rank(0).output() << job.rank(1).output();
 }

@@ -76,8 +76,18 @@ Process::Process(const std::vector<std::string>& command, const Variables& varia
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_addopen(&actions, 1, output_.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
   ::posix_spawn_file_actions_adddup2(&actions, 1, 2);
-  const int error = ::posix_spawnp(&id_, words[0], &actions, nullptr, words.data(), variable_words.data());
+  // As a shell would start it, whatever this test was started by (nohup).
+  sigset_t all, none;
+  ::sigfillset(&all);
+  ::sigemptyset(&none);
+  posix_spawnattr_t attributes;
+  ::posix_spawnattr_init(&attributes);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+  ::posix_spawnattr_setsigdefault(&attributes, &all);
+  ::posix_spawnattr_setsigmask(&attributes, &none);
+  const int error = ::posix_spawnp(&id_, words[0], &actions, &attributes, words.data(), variable_words.data());
   ::posix_spawn_file_actions_destroy(&actions);
+  ::posix_spawnattr_destroy(&attributes);
   if (error != 0) throw std::runtime_error("cannot start " + command[0]);
 }
 

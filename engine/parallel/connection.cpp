@@ -92,6 +92,7 @@ std::vector<Message> Connection::receive() {
       break;
     }
     received += static_cast<std::size_t>(count);
+    received_ += static_cast<std::uint64_t>(count);
     std::size_t at = 0;
     while (in_.size() - at >= header_size) {
       const std::size_t size = size_at(in_.data() + at);

@@ -20,7 +20,7 @@ enum class Kind : std::uint8_t {
   join,       // rank: its host, where it found rank 0
   beat,       // both: step, phase, is it watched, milliseconds in it
   exchange,   // rank: what the following parts are for
-  part,        // of a long message; from rank 0 everybody's host and address first, then what all have given
+  part,       // of a long message; from rank 0 everybody's host and address first, then what all have given
   last_part,
   failure,  // rank: what it failed with
   end,      // both: what ended the job
@@ -53,6 +53,7 @@ class Connection {
   void finish_sending();
   // What has come. The connection may be closed afterwards.
   std::vector<Message> receive();
+  std::uint64_t received() const { return received_; }  // bytes, so far
 
   // Of one who has not shown yet that it is a rank.
   static constexpr std::size_t longest_greeting = 4096, longest_message = 1 << 20;
@@ -68,6 +69,7 @@ class Connection {
   std::size_t longest_ = longest_message;
   std::string why_closed_;
   std::string in_;
+  std::uint64_t received_ = 0;
   std::string out_;  // what is next
   std::size_t out_sent_ = 0;
   std::deque<Long> long_;

@@ -171,8 +171,10 @@ void Hub::join(Stranger& stranger, const std::string& body) {
 void Hub::hear_member(std::size_t rank) {
   Member& member = members_[rank];
   if (!member.connection.open()) return;
-  for (Message& message : member.connection.receive()) {
-    member.heard = pace_.now();
+  const std::uint64_t before = member.connection.received();
+  std::vector<Message> messages = member.connection.receive();
+  if (member.connection.received() != before) member.heard = pace_.now();
+  for (Message& message : messages) {
     try {
       hear(rank, message);
     } catch (const WireError& error) {

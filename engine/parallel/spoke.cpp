@@ -41,8 +41,10 @@ void Spoke::run() {
     wait();
     heard_ += pace_.pass(wait_);
     at_ = desk_.position.look(pace_.awake());
-    for (Message& message : connection_.receive()) {
-      heard_ = pace_.now();
+    const std::uint64_t before = connection_.received();
+    std::vector<Message> messages = connection_.receive();
+    if (connection_.received() != before) heard_ = pace_.now();
+    for (Message& message : messages) {
       try {
         hear(message);
       } catch (const WireError& error) {
