@@ -256,6 +256,34 @@ TEST(CommunicatorTest, SaysThatARankIsGone) {
   }
 }
 
+// Also to a rank that was not running when the others had all they needed and ended.
+TEST(CommunicatorTest, EndsWhenAllRanksHaveWhatTheyWereSent) {
+  const SharedMemory shared(2 * sizeof(std::atomic<int>));
+  std::atomic<int>&given = shared.of<std::atomic<int>>()[0], &stopped = shared.of<std::atomic<int>>()[1];
+  const auto rank = [&](const World& world) {
+    Rank self(world);
+    Tensor tensor(DType::f32, 1000);
+    tensor.fill(self.rank, 0);
+    const auto kernel = self.communicator->create({Combine::sum, {tensor.desc()}});
+    while (self.rank > 0 && stopped == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    run(*kernel, tensor.data(), tensor.data());
+    if (self.rank == 0) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));  // until it has sent all
+      given = 1;
+    }
+    kernel->await();
+    tensor.expect_combined(self.size, Combine::sum, 0);
+  };
+  const auto stop_first = [&](std::span<const pid_t> processes) {
+    while (given == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    kill(processes[0], SIGSTOP);
+    stopped = 1;
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    kill(processes[0], SIGCONT);
+  };
+  expect_success(run_ranks(4, rank, stop_first, 30));
+}
+
 TEST(CommunicatorTest, GivesUpWhatIsDestroyed) {
   const SharedMemory shared(sizeof(std::atomic<int>));
   std::atomic<int>& given_up = shared.of<std::atomic<int>>()[0];

@@ -1,10 +1,12 @@
 #include <gloo/rendezvous/context.h>
 #include <gloo/rendezvous/store.h>
+#include <gloo/transport/buffer.h>
 #include <gloo/transport/tcp/device.h>
 #include <gloo/transport/unbound_buffer.h>
 
 #include <condition_variable>
 #include <csignal>
+#include <exception>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -90,12 +92,19 @@ class Worker {
     } catch (const gloo::Exception& error) {
       throw RuntimeError(fmt::format("Gloo can not connect the ranks from {}: {}", address, error.what()));
     }
+    for (int rank = 0; rank < group.size(); ++rank) {
+      if (rank == group.rank()) continue;
+      const auto& pair = context_.getPair(rank);
+      const bool first = rank < group.rank();
+      leaves_.push_back({pair->createRecvBuffer(first ? 0 : 1, &leave_, 1), pair->createSendBuffer(first ? 1 : 0, &leave_, 1)});
+    }
     thread_ = std::thread([this] { work(); });
   }
   ~Worker() {
     {
       const std::lock_guard lock(mutex_);
       over_ = true;
+      if (std::uncaught_exceptions() > 0) leaves_.clear();  // the others may not come to their ends
     }
     given_.notify_one();
     thread_.join();
@@ -138,11 +147,28 @@ class Worker {
   }
 
  private:
+  // Connections are closed when all ranks have what they were sent: Gloo does not give what came before the end of one to who
+  // asks for it afterwards.
+  void take_leave() {
+    try {
+      for (Leave& leave : leaves_) leave.from_here->send();
+    } catch (const std::exception&) {  // as below
+    }
+    for (Leave& leave : leaves_) {
+      try {
+        leave.to_here->waitRecv();
+      } catch (const std::exception&) {  // who is gone already needs nothing more
+      }
+    }
+  }
   void work() {
     std::unique_lock lock(mutex_);
     for (;;) {
       given_.wait(lock, [&] { return over_ || first_ != nullptr; });
-      if (first_ == nullptr) return;
+      if (first_ == nullptr) {
+        if (failure_.empty()) take_leave();
+        return;
+      }
       Task& task = *first_;
       first_ = task.next_;
       if (first_ == nullptr) last_ = nullptr;
@@ -162,9 +188,14 @@ class Worker {
     }
   }
 
+  struct Leave {
+    std::unique_ptr<gloo::transport::Buffer> to_here, from_here;
+  };
   gloo::rendezvous::Context context_;
   std::vector<std::string> names_;
-  int slot_ = 0;
+  char leave_ = 0;
+  std::vector<Leave> leaves_;
+  int slot_ = 2;  // after those of leave_
   std::mutex mutex_;
   std::condition_variable given_, done_;
   Task *first_ = nullptr, *last_ = nullptr;
