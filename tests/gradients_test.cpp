@@ -44,6 +44,7 @@ class Joining final : public kernels::Backend {
 
 struct Result {
   int kernels = 0, joined = 0;
+  double product_flops = 0;
   bool guards_intact = false;
   std::vector<std::vector<float>> values;
 };
@@ -64,6 +65,7 @@ Result run(bool joins, Build build, const std::vector<std::string>& outputs) {
   Result result;
   for (int turn = 0; turn < 2; ++turn) program.run();
   result.kernels = program.report().kernels;
+  result.product_flops = program.report().product_flops;
   result.joined = backend.joined;
   result.guards_intact = program.guards_intact();
   for (const std::string& output : outputs) {
@@ -79,6 +81,7 @@ void expect_joined(Build build, const std::vector<std::string>& outputs, int pai
   EXPECT_EQ(together.joined, pairs);
   EXPECT_EQ(apart.joined, 0);
   EXPECT_EQ(together.kernels, apart.kernels - pairs);
+  EXPECT_EQ(together.product_flops, apart.product_flops);
   EXPECT_EQ(together.values, apart.values);
   EXPECT_TRUE(together.guards_intact);
 }
@@ -146,6 +149,22 @@ TEST(Gradients, MoveToTheLaterPlace) {
         graph.output("dx", ops::exp(dx));
       },
       {"dw", "dx"}, 1);
+}
+
+// Two such pairs: after the first has moved, the second is still found.
+TEST(Gradients, MoveToTheLaterPlaceOneAfterTheOther) {
+  expect_joined(
+      [](Graph& graph) {
+        const Value y = graph.input("y", {DType::f32, {2, 6, 6, 4}}), w = graph.input("w", {DType::f32, {4, 3, 3, 3}}),
+                    v = graph.input("v", {DType::f32, {4, 5, 5, 3}}), x = graph.input("x", {DType::f32, {2, 6, 6, 3}});
+        const Value first = ops::conv_dgrad(y, w, 1, 1, 6, 6), second = ops::conv_dgrad(y, v, 1, 2, 6, 6);
+        const Value picture = ops::tanh(x);
+        graph.output("dw", ops::conv_wgrad(picture, y, 1, 1, 3, 3));
+        graph.output("dv", ops::conv_wgrad(picture, y, 1, 2, 5, 5));
+        graph.output("first", ops::exp(first));
+        graph.output("second", ops::exp(second));
+      },
+      {"dw", "dv", "first", "second"}, 2);
 }
 
 }  // namespace

@@ -60,6 +60,7 @@ void join_gradients(Plan& plan, const kernels::Backend& backend) {
       if (!backend.computes_together(std::get<ConvolutionBackward>(joined->spec))) continue;
       plan.steps[early ? i : j] = std::move(*joined);
       plan.steps.erase(plan.steps.begin() + static_cast<std::ptrdiff_t>(early ? j : i));
+      if (!early) --i;  // what came after it is there now
       break;
     }
   }

@@ -17,6 +17,11 @@ namespace {
 
 constexpr std::byte sentinel{0xA5};
 
+bool is_product(const kernels::KernelSpec& spec) {
+  return std::holds_alternative<kernels::Convolution>(spec) || std::holds_alternative<kernels::ConvolutionBackward>(spec) ||
+         std::holds_alternative<kernels::Matmul>(spec);
+}
+
 struct Instruction {
   std::unique_ptr<kernels::Kernel> kernel;
   std::vector<std::vector<const void*>> inputs;  // of each launch
@@ -47,10 +52,11 @@ struct Program::Implementation {
   PlanReport report;
   std::unique_ptr<BackendMemory> arena, results, constants;
   std::vector<Instruction> instructions;
-  std::vector<kernels::Kernel*> unread;  // reductions that only the host reads
-  std::vector<Launch> launches;          // by turns
-  std::size_t next = 0;                  // the launch of the next run
-  bool claimed = false;                  // may its inputs be written?
+  std::vector<std::pair<std::size_t, std::size_t>> workspaces;  // in the arena: offset, bytes; also of what runs once
+  std::vector<kernels::Kernel*> unread;                         // reductions that only the host reads
+  std::vector<Launch> launches;                                 // by turns
+  std::size_t next = 0;                                         // the launch of the next run
+  bool claimed = false;                                         // may its inputs be written?
   std::map<std::string, Input, std::less<>> input_values;
   std::map<std::string, int, std::less<>> output_values;
   std::map<std::string, TensorType> input_types, output_types;
@@ -184,8 +190,7 @@ struct Program::Implementation {
       return places;
     };
     auto in_arena = used(plan::Value::Home::arena);
-    for (const plan::Step& step : plan.steps)
-      if (step.workspace_bytes) in_arena.emplace_back(step.workspace_offset, step.workspace_bytes);
+    in_arena.insert(in_arena.end(), workspaces.begin(), workspaces.end());
     gaps(plan.arena_bytes, std::move(in_arena), *arena);
     gaps(plan.result_bytes, used(plan::Value::Home::result), *results);
     gaps(plan.constant_bytes, used(plan::Value::Home::constant), *constants);
@@ -244,8 +249,7 @@ Program::Program(const Graph& graph, State& state, const PlanOptions& options)
     ++self.report.kernels;
     const kernels::Cost cost = kernels::cost_of(step.spec);
     self.report.flops += cost.flops;
-    if (std::holds_alternative<kernels::Convolution>(step.spec) || std::holds_alternative<kernels::Matmul>(step.spec))
-      self.report.product_flops += cost.flops;
+    if (is_product(step.spec)) self.report.product_flops += cost.flops;
     self.report.bytes += cost.bytes;
   }
   self.guard = options.guard_bytes;
@@ -269,6 +273,7 @@ Program::Program(const Graph& graph, State& state, const PlanOptions& options)
       for (int value : step.inputs) instruction.inputs[launch].push_back(self.address(value, launch));
     for (int value : step.outputs) instruction.outputs.push_back(self.address(value, 0));
     instruction.workspace = static_cast<std::byte*>(self.arena->data()) + step.workspace_offset;
+    if (step.workspace_bytes > 0) self.workspaces.emplace_back(step.workspace_offset, step.workspace_bytes);
   }
   for (std::size_t v = 0; v < plan.values.size(); ++v) {
     const plan::Value& value = plan.values[v];
