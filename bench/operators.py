@@ -17,7 +17,8 @@ With --simulator every operator runs once in a process of its own under `gannet-
 On a GPU: microseconds cold and warm (least of several), and the time that the roofline allows as a share of the cold time. With
 --vendor, convolutions and products also by cuDNN and cuBLASLt, and the ratio of their cold time to ours: above 1 ours is the
 faster. What the operator ends with (bias, activation, slope) is a pass behind them; where cuDNN has no engine from bf16 to f32 (the
-gradient of a filter) it is given f32, by a pass before. Their time has both.
+gradient of a filter) it is given f32, by a pass before; both gradients of a convolution are two kernels of theirs. Their time
+has it all.
 compare exits with 1 when an operator has become worse by more than the bound, or is gone.
 """
 

@@ -103,7 +103,9 @@ std::string key_of(const KernelSpec& spec, bool tf32) {
     if (activation.kind != Activation::Kind::none)
       key += fmt::format(" {}={}:{}", name, static_cast<int>(activation.kind), activation.slope);
   };
-  if (const auto* convolution = std::get_if<Convolution>(&spec)) {
+  const auto* both = std::get_if<ConvolutionBackward>(&spec);
+  if (both != nullptr) key += fmt::format(" of {}", name_of(both->data));
+  if (const auto* convolution = both != nullptr ? &both->data : std::get_if<Convolution>(&spec)) {
     key += fmt::format(" stride={} pad={}", convolution->stride, convolution->pad);
     if (convolution->bias) key += " bias";
     add("activation", convolution->activation);
