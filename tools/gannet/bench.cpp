@@ -7,6 +7,7 @@
 #include <random>
 
 #include "engine/data/file.h"
+#include "engine/run/host_tensor.h"
 #include "engine/train/process_memory.h"
 #include "engine/train/step.h"
 #include "models/models.h"
@@ -130,21 +131,21 @@ Exchange measure_exchange(const Options& options, const Resolved& resolved, cons
   }
   const std::vector<std::byte> zeros(largest);
   kernels::Backend& backend = job.backend();
-  void* memory = backend.allocate(largest);
-  backend.upload(memory, zeros.data(), largest);
-  const void* input = memory;
+  const BackendMemory memory(backend, largest);
+  backend.upload(memory.data(), zeros.data(), largest);
+  const void* input = memory.data();
+  void* output = memory.data();
   std::vector<double> seconds;
   for (std::int64_t i = 0; i < options.warmup + options.steps; ++i) {
     ranks.group.gather({});
     const Clock::time_point begin = Clock::now();
     for (const auto& reduction : reductions) {
-      reduction->run({&input, &memory, nullptr});
+      reduction->run({&input, &output, nullptr});
       reduction->await();
     }
     backend.synchronize();
     if (i >= options.warmup) seconds.push_back(seconds_since(begin));
   }
-  backend.release(memory);
   exchange.reduce_seconds = median(seconds);
   return exchange;
 }
@@ -174,6 +175,7 @@ int time_steps(const Options& options, const Resolved& resolved, Job& job) {
   std::optional<kernels::Range> range(std::in_place, *backend, "timed");  // for profilers, which can wait for it
   const std::vector<double> seconds = seconds_of_steps(step, made, options.steps, feed);
   range.reset();
+  const auto peak = peak_resident_bytes();  // without what measure_exchange needs
   std::optional<Exchange> exchange;
   if (job.ranks() != nullptr) exchange = measure_exchange(options, resolved, step, job);
   if (!job.leads()) return 0;
@@ -187,7 +189,7 @@ int time_steps(const Options& options, const Resolved& resolved, Job& job) {
     nlohmann::json report = {{"simulated", simulated},
                              {"batch", batch},
                              {"backend", backend->name()},
-                             {"peak_bytes", peak_resident_bytes()},
+                             {"peak_bytes", peak},
                              {"kernels", work.kernels},
                              {"flops", work.flops},
                              {"product_flops", work.product_flops},
@@ -233,7 +235,7 @@ int time_steps(const Options& options, const Resolved& resolved, Job& job) {
           100 * exchange->local_seconds / middle, job.ranks()->size(), 1000 * exchange->local_seconds,
           1000 * exchange->reduce_seconds, 100 * hidden(*exchange, middle));
   }
-  fmt::print("memory       {} at most\n", format_bytes(static_cast<double>(peak_resident_bytes())));
+  fmt::print("memory       {} at most\n", format_bytes(static_cast<double>(peak)));
   return 0;
 }
 
