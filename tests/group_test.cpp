@@ -4,10 +4,10 @@
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <random>
@@ -68,7 +68,7 @@ void run_large(Group& group) {
   constexpr std::size_t count = 20'000'000;
   if (group.broadcast(group.rank() == 0 ? many_bytes(count, 1) : "") != many_bytes(count, 1))
     throw RuntimeError("broadcast gave other bytes");
-  const auto size = [](int rank) { return static_cast<std::size_t>(2'000'000 + 11 * rank); };
+  const auto size = [](int rank) { return std::size_t{2'000'000} + std::size_t{11} * static_cast<std::size_t>(rank); };
   const auto all = group.gather(many_bytes(size(group.rank()), static_cast<unsigned>(group.rank())));
   for (int rank = 0; rank < group.size(); ++rank)
     if (all[static_cast<std::size_t>(rank)] != many_bytes(size(rank), static_cast<unsigned>(rank)))

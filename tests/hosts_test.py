@@ -36,7 +36,8 @@ def two_hosts():
                 print(f"skipped: no network namespaces here: {made.stderr.strip()}")
                 sys.exit(SKIPPED)
             ip("-n", name, "link", "set", "lo", "up")
-        if ip("link", "add", cable[0], "netns", NAMES[0], "type", "veth", "peer", "name", cable[1], "netns", NAMES[1]).returncode:
+        ends = [cable[0], "netns", NAMES[0], "type", "veth", "peer", "name", cable[1], "netns", NAMES[1]]
+        if ip("link", "add", *ends).returncode:
             print("skipped: no virtual cables here")
             sys.exit(SKIPPED)
         for side in (0, 1):
@@ -59,8 +60,8 @@ class Job:
                    "MASTER_ADDR": address, "MASTER_PORT": str(PORT), "GANNET_JOB": "two hosts", **variables}
             self.files.append(pathlib.Path(folder) / f"{scenario}.{address.replace(':', '_')}.{rank}")
             with open(self.files[-1], "wb") as output:
-                self.ranks.append(subprocess.Popen(["ip", "netns", "exec", NAMES[rank // 2], program, "--rank", scenario], env=env,
-                                                   stdout=output, stderr=output))
+                command = ["ip", "netns", "exec", NAMES[rank // 2], program, "--rank", scenario]
+                self.ranks.append(subprocess.Popen(command, env=env, stdout=output, stderr=output))
 
     def output(self, rank):
         return self.files[rank].read_text()
@@ -119,7 +120,7 @@ def main():
         for kind in CABLES:
             check_addresses(program, folder, kind)
         seconds = check_cut(program, folder, cable)
-    print(f"two hosts: met over {' and '.join(CABLES)}; with silence limited to 4 s, all ended {seconds:.1f} s after the cable was cut")
+    print(f"two hosts: met over {' and '.join(CABLES)}; with silence limited to 4 s, all ended {seconds:.1f} s after the cut")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ import time
 SKIPPED = 77
 RANKS = 4
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-OF_LAUNCHERS = ("OMPI_", "PMIX_", "SLURM_", "TORCHELASTIC_", "GANNET_JOB", "GANNET_PORT", "RANK", "WORLD_SIZE", "LOCAL_", "MASTER_")
+OF_LAUNCHERS = ("OMPI_", "PMIX_", "SLURM_", "TORCHELASTIC_", "GANNET_JOB", "GANNET_PORT", "RANK", "WORLD_SIZE", "LOCAL_",
+                "MASTER_")
 
 
 def skip(reason):

@@ -1,8 +1,7 @@
 #include "engine/parallel/group.h"
 
-#include <signal.h>
-
 #include <algorithm>
+#include <csignal>
 #include <exception>
 #include <optional>
 #include <thread>

@@ -1,7 +1,6 @@
 // How rank 0 finds that a job has ended, and how it says so.
-#include <string.h>
-
 #include <algorithm>
+#include <cstring>
 
 #include "engine/parallel/hub.h"
 #include "engine/parallel/wire.h"

@@ -1,9 +1,9 @@
 #include "engine/parallel/reach.h"
 
 #include <poll.h>
-#include <signal.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstring>
 #include <optional>
 #include <thread>

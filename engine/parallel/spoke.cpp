@@ -1,8 +1,8 @@
 #include "engine/parallel/spoke.h"
 
 #include <poll.h>
-#include <string.h>
 
+#include <cstring>
 #include <utility>
 
 #include "engine/parallel/verdict.h"
@@ -99,7 +99,7 @@ void Spoke::hear(Message& message) {
 }
 
 // First who has met, then what comes of exchanges.
-void Spoke::whole(std::string message) {
+void Spoke::whole(const std::string& message) {
   Reader words(message);
   if (!met_) {
     for (int rank = 0; rank < desk_.world.size; ++rank) {

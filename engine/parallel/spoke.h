@@ -19,7 +19,7 @@ class Spoke {
  private:
   void wait();
   void hear(Message& message);
-  void whole(std::string message);
+  void whole(const std::string& message);
   void take_request();
   void beat();
   void judge();
