@@ -29,7 +29,7 @@ class Buckets {
     for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
       if (!std::holds_alternative<AllReduce>(plan_.steps[i].spec)) continue;
       gone[i] = true;
-      for (const std::vector<Part>& bucket : split(plan_.steps[i])) fill(plan_.steps[i], bucket, inserted);
+      for (const std::vector<Part>& bucket : split(plan_.steps[i])) fill(plan_.steps[i], bucket, static_cast<int>(i), inserted);
     }
     std::stable_sort(inserted.begin(), inserted.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     std::vector<Step> steps;
@@ -87,7 +87,8 @@ class Buckets {
     return made == 1 && std::none_of(plan_.writes.begin(), plan_.writes.end(), written);
   }
 
-  void fill(const Step& step, const std::vector<Part>& parts, std::vector<std::pair<int, Step>>& inserted) {
+  // end: where the step was, before all that reads its results.
+  void fill(const Step& step, const std::vector<Part>& parts, int end, std::vector<std::pair<int, Step>>& inserted) {
     const DType type = value(parts[0].value).desc.type;
     const std::int64_t unit = alignment / static_cast<std::int64_t>(size_of(type));
     std::int64_t elements = 0;
@@ -129,7 +130,7 @@ class Buckets {
     inserted.emplace_back(ready, cast(bucket, sent, step));
     inserted.emplace_back(
         ready, Step{AllReduce{spec.combine, {packed.desc}, spec.carried}, {sent}, {received}, step.label, step.player});
-    inserted.emplace_back(ready, cast(received, reduced, step));
+    inserted.emplace_back(end, cast(received, reduced, step));  // which waits for it: not among what goes on beside it
   }
 
   Step cast(int from, int to, const Step& of) {
