@@ -131,11 +131,13 @@ class Worker {
     done_.wait(lock, [&] { return !task.pending_; });
     if (!failure_.empty()) throw RuntimeError(failure_);
   }
-  // The task will not be touched any more. Where it is under way, it and all others fail: its memory is about to go.
+  // The task's memory is about to go, and nothing may come into it any more. Where it is under way, it and all others fail; so
+  // they do when an exception ends this rank, to which others may be sending already.
   void drop(const Task& task) {
     std::unique_lock lock(mutex_);
-    if (!task.pending_) return;
-    if (failure_.empty()) failure_ = fmt::format("{} was given up", task.description());
+    if ((task.pending_ || std::uncaught_exceptions() > 0) && failure_.empty())
+      failure_ = fmt::format("{} was given up", task.description());
+    if (failure_.empty()) return;
     lock.unlock();
     char nothing = 0;
     try {  // a wait that is over its time is what makes Gloo close all connections and wake who waits for them
