@@ -16,7 +16,9 @@ ops::BatchNormResult synchronised_batch_norm(Value x, Value gamma, Value beta, f
   const std::vector<Value> sums =
       ops::all_reduce(std::array{ops::sum(moved, over, where), ops::sum(ops::square(moved, where), over, where)},
                       ops::Combine::sum, DType::f32, where);
-  const Value mean = sums[0] * (1 / all), variance = sums[1] * (1 / all) - ops::square(mean, where);  // (groups,1,C)
+  const Value mean = sums[0] * (1 / all);  // (groups,1,C)
+  const Value zero = ops::constant(x.graph(), 0, mean.shape(), where);
+  const Value variance = ops::maximum(sums[1] * (1 / all) - ops::square(mean, where), zero, where);
   const Value factor = ops::reciprocal(ops::sqrt(ops::affine(variance, 1, epsilon, where), where), where);
   const Value y = ops::activate((moved - mean) * factor * gamma + beta, activation, where);
 
