@@ -10,10 +10,10 @@
 #include <optional>
 #include <thread>
 
-#include "all_reduce_values.h"
 #include "engine/parallel/communicator.h"
 #include "kernels/check.h"
-#include "rank_processes.h"
+#include "tests/all_reduce_values.h"
+#include "tests/rank_processes.h"
 
 namespace gannet {
 namespace {

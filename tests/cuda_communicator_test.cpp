@@ -9,10 +9,10 @@
 #include <functional>
 #include <memory>
 
-#include "all_reduce_values.h"
 #include "engine/parallel/communicator.h"
 #include "kernels/cuda/backend.h"
-#include "rank_processes.h"
+#include "tests/all_reduce_values.h"
+#include "tests/rank_processes.h"
 
 namespace gannet {
 namespace {

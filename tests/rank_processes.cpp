@@ -1,4 +1,4 @@
-#include "rank_processes.h"
+#include "tests/rank_processes.h"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
