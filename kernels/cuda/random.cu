@@ -78,8 +78,8 @@ template <Random::Distribution distribution, typename T>
 __global__ void __launch_bounds__(threads) draw(const __grid_constant__ Task task) {
   const std::int64_t block = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x, first = 4 * block - task.skipped;
   if (first >= task.elements) return;
-  const philox::Block<Word> counter{
-      {Word(task.first_block + static_cast<std::uint32_t>(block)), Word(task.stream), Word(static_cast<std::uint32_t>(*task.step)), Word(0u)}};
+  const philox::Block<Word> counter{{Word(task.first_block + static_cast<std::uint32_t>(block)), Word(task.stream),
+                                     Word(static_cast<std::uint32_t>(*task.step)), Word(0u)}};
   const philox::Block<Word> words = philox::generate(counter, task.key_low, task.key_high);
   float values[4];
   const auto put = [&](int i, Number x) { values[i] = (Number(task.a) + Number(task.scale) * x).value; };
