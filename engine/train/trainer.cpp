@@ -1,8 +1,7 @@
 #include "engine/train/trainer.h"
 
-#include <signal.h>
-
 #include <chrono>
+#include <csignal>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -194,7 +193,8 @@ class Trainer {
       const auto lap = [&start] {
         return std::chrono::duration<double>(Clock::now() - std::exchange(start, Clock::now())).count();
       };
-      if (ranks_ != nullptr && (asked = stop_.take()) != 0) step_.ask_to_stop();
+      if (ranks_ != nullptr) asked = stop_.take();
+      if (asked != 0) step_.ask_to_stop();
       step_.start(made - 1, feed);
       if (ahead) conclude(made - 1, lap());
       // Several ranks stop at a step that they agree on, whichever of them got the signal.

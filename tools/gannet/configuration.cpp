@@ -70,9 +70,7 @@ std::unique_ptr<kernels::Backend> DeviceOptions::make_backend(std::int64_t confi
   }
   GANNET_CHECK(kernels == "native", "--kernels {} is for --device cuda: the CPU has its own kernels alone", kernels);
   GANNET_CHECK(!kernel_by_kernel, "--kernel-by-kernel is for --device cuda: the CPU has no graphs");
-  int count = threads > 0 ? threads : static_cast<int>(configured_threads);
-  if (count == 0 && local_ranks > 1) count = std::max(1, available_threads() / local_ranks);
-  return kernels::make_cpu_backend(count);
+  return kernels::make_cpu_backend(threads > 0 ? threads : static_cast<int>(configured_threads));
 }
 
 Trained::Trained(const std::filesystem::path& run_or_file)

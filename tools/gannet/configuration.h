@@ -30,7 +30,6 @@ struct DeviceOptions {
   std::string device = "cpu", kernels = "native";
   int gpus = 1, processes = 1;  // ranks to start on this host: see tools/gannet/job.h
   int gpu = 0;                  // the one that this process computes on
-  int local_ranks = 1;          // processes that share this host's processors
   int threads = 0;
   bool kernel_by_kernel = false;  // see kernels::CudaOptions
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "engine/parallel/cores.h"
 #include "kernels/check.h"
 #include "kernels/cuda/backend.h"
 #include "tools/gannet/launch.h"
@@ -63,10 +64,13 @@ Job::Job(const DeviceOptions& options, const Config& config) {
   if (world.size > 1) {
     group_ = std::make_unique<Group>(world, GroupOptions{static_cast<double>(config.integer("train.silence")),
                                                          static_cast<double>(config.integer("train.patience"))});
-    own.local_ranks = world.local_size;
     if (options.device == "cuda") own.gpu = gpu_of(world);
   }
   const auto make = [&] {
+    if (group_) {
+      const int share = take_share_of_processors(*group_);
+      if (own.threads == 0 && config.integer("train.threads") == 0) own.threads = share;
+    }
     backend_ = own.make_backend(config);
     if (!group_) return 0;
     communicator_ = options.device == "cuda" ? make_nccl_communicator(*group_, *backend_) : make_gloo_communicator(*group_);
@@ -77,11 +81,13 @@ Job::Job(const DeviceOptions& options, const Config& config) {
 }
 
 int Job::run(const std::function<int()>& body) {
+  if (!group_) return body();
   try {
     return body();
+  } catch (const InputError& error) {
+    throw InputError(group_->fail(error.what()));
   } catch (const std::exception& error) {
-    if (group_) group_->fail(error.what());
-    throw;
+    throw RuntimeError(group_->fail(error.what()));
   }
 }
 

@@ -7,6 +7,7 @@
 #include <iostream>
 #include <new>
 
+#include "engine/parallel/world.h"
 #include "kernels/check.h"
 #include "tools/gannet/command.h"
 #include "tools/gannet/usage.h"
@@ -15,7 +16,7 @@ namespace {
 
 int fail(int code, std::string_view message) {
   std::fflush(stdout);
-  fmt::print(stderr, "gannet: error: {}\n", message);
+  fmt::print(stderr, "{}gannet: error: {}\n", gannet::rank_prefix(), message);
   return code;
 }
 
