@@ -1,8 +1,6 @@
 // Counter-based draws: a block of four words per lane. Bound by arithmetic (ten rounds of two wide products a block).
 #include "kernels/cpu/random.h"
 
-#include <algorithm>
-
 #include "kernels/cpu/simd.h"
 #include "kernels/philox.h"
 
@@ -53,7 +51,7 @@ void draw(const Draw& draw, std::int64_t begin, std::int64_t end, void* output) 
     }
     float made[made_at_once];
     store_interleaved(made, number[0], number[1], number[2], number[3]);
-    const std::int64_t from = std::max(i, begin), count = std::min(i + made_at_once, end) - from;
+    const std::int64_t from = i > begin ? i : begin, count = (i + made_at_once < end ? i + made_at_once : end) - from;
     if (narrow)
       store_narrow(static_cast<Bf16*>(output) + from, made + (from - i), count);
     else
