@@ -111,8 +111,10 @@ class Trainer {
     try {
       return loop(total);
     } catch (const RuntimeError& error) {
-      if (leads()) log_.note(fmt::format("error: {}", error.what()));
-      throw;
+      // Before what the others still exchange with this rank goes: they are to hear the cause, not of a broken connection.
+      const std::string cause = ranks_ != nullptr ? ranks_->group.fail(error.what()) : error.what();
+      if (leads()) log_.note(fmt::format("error: {}", cause));
+      throw RuntimeError(cause);
     }
   }
 
