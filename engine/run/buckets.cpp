@@ -10,10 +10,6 @@ namespace {
 using kernels::AllReduce;
 using kernels::OptimizerUpdate;
 
-constexpr std::int64_t alignment = 64;  // of a kernel's operands, in bytes
-
-std::size_t index(int i) { return static_cast<std::size_t>(i); }
-
 // A tensor of a reduction, and the step after which it is there; -1: from the start.
 struct Part {
   int value, result, ready;
@@ -91,8 +87,9 @@ class Buckets {
   void fill(const Step& step, const std::vector<Part>& parts, int end, std::vector<std::pair<int, Step>>& inserted) {
     const DType type = value(parts[0].value).desc.type;
     const std::int64_t unit = alignment / static_cast<std::int64_t>(size_of(type));
+    const auto room = [&](const Part& part) { return (value(part.value).desc.elements() + unit - 1) / unit * unit; };
     std::int64_t elements = 0;
-    for (const Part& part : parts) elements += (value(part.value).desc.elements() + unit - 1) / unit * unit;
+    for (const Part& part : parts) elements += room(part);
     Value whole;
     whole.desc = {type, {elements}, Layout::plain};
     whole.label = step.label;
@@ -116,7 +113,7 @@ class Buckets {
       }
       views.push_back(part.value);
       value(part.result).view_of = reduced, value(part.result).first = first;
-      first += (value(part.value).desc.elements() + unit - 1) / unit * unit;
+      first += room(part);
     }
     const AllReduce& spec = std::get<AllReduce>(step.spec);
     if (spec.carried == type) {

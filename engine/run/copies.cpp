@@ -11,8 +11,6 @@ using kernels::Bf16Copies;
 using kernels::OptimizerUpdate;
 using kernels::Pointwise;
 
-std::size_t index(int i) { return static_cast<std::size_t>(i); }
-
 bool is_copy_to_bf16(const Step& step) {
   const auto* cast = std::get_if<Pointwise>(&step.spec);
   if (!cast || !cast->instructions.empty() || cast->inputs.size() != 1 || cast->outputs.size() != 1) return false;
@@ -51,13 +49,7 @@ void gather_copies(Plan& plan) {
     plan.steps[steps.front()] = std::move(all);
     gone[steps.front()] = false;
   }
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < plan.steps.size(); ++i) {
-    if (gone[i]) continue;
-    if (kept != i) plan.steps[kept] = std::move(plan.steps[i]);
-    ++kept;
-  }
-  plan.steps.resize(kept);
+  drop_steps(plan, gone);
 }
 
 }  // namespace gannet::plan

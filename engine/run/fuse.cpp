@@ -17,8 +17,6 @@ using kernels::Reduction;
 
 constexpr std::size_t max_inputs = 12, max_instructions = 48;  // of a chain: what stays in registers and the first cache
 
-std::size_t index(int i) { return static_cast<std::size_t>(i); }
-
 // A chain being put together from others; equal inputs and equal instructions are kept once. While it grows, a register is
 // an input's number or ~ an instruction's.
 class ChainBuilder {
@@ -99,10 +97,7 @@ class Fuser {
     if (slopes)
       for (int i = 0; i < count(); ++i) end_with_slope(i);
     for (int i = count() - 1; i >= 0; --i) drop_unread(i);
-    std::vector<Step> kept;
-    for (int i = 0; i < count(); ++i)
-      if (!dead_[index(i)]) kept.push_back(std::move(plan_.steps[index(i)]));
-    plan_.steps = std::move(kept);
+    drop_steps(plan_, dead_);
   }
 
  private:

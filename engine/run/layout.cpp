@@ -11,8 +11,6 @@ namespace {
 
 using namespace kernels;
 
-std::size_t index(int i) { return static_cast<std::size_t>(i); }
-
 bool is_blocked(Layout layout) { return layout == Layout::blocked8 || layout == Layout::blocked16; }
 
 class Layouter {

@@ -20,6 +20,16 @@ std::int64_t Plan::first_in_root(int value) const {
   return first;
 }
 
+void drop_steps(Plan& plan, const std::vector<bool>& gone) {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < gone.size(); ++i) {
+    if (gone[i]) continue;
+    if (kept != i) plan.steps[kept] = std::move(plan.steps[i]);
+    ++kept;
+  }
+  plan.steps.resize(kept);
+}
+
 namespace {
 
 Value made(const TensorType& type, std::string label) {

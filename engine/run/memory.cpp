@@ -12,11 +12,11 @@ namespace {
 
 using namespace kernels;
 
-std::size_t index(int i) { return static_cast<std::size_t>(i); }
-
-constexpr std::size_t alignment = 64;
 constexpr std::int64_t few = 256;  // elements that are copied to the host after every run
-std::size_t aligned(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+std::size_t aligned(std::size_t bytes) {
+  constexpr auto unit = static_cast<std::size_t>(alignment);
+  return (bytes + unit - 1) / unit * unit;
+}
 
 // May the step write output `o` to the memory of input `i`?
 bool may_alias(const Step& step, std::size_t i, std::size_t o, const std::vector<Value>& values, const Backend& backend) {

@@ -12,8 +12,6 @@ using kernels::PointwiseOp;
 
 constexpr std::size_t max_outputs = 4;  // of a chain
 
-std::size_t index(int i) { return static_cast<std::size_t>(i); }
-
 // A chain of one operand, not broadcast, and one result.
 const Pointwise* plain_chain(const Step& step) {
   const auto* chain = std::get_if<Pointwise>(&step.spec);
@@ -35,13 +33,7 @@ class Outputs {
 
   void run() {
     for (std::size_t i = 0; i < gone_.size(); ++i) gone_[i] = join(plan_.steps[i]);
-    std::size_t kept = 0;
-    for (std::size_t i = 0; i < gone_.size(); ++i) {
-      if (gone_[i]) continue;
-      if (kept != i) plan_.steps[kept] = std::move(plan_.steps[i]);
-      ++kept;
-    }
-    plan_.steps.resize(kept);
+    drop_steps(plan_, gone_);
   }
 
  private:

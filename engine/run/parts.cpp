@@ -9,10 +9,6 @@ namespace {
 using kernels::Concatenate;
 using kernels::Copy;
 
-constexpr std::int64_t alignment = 64;  // of a kernel's operands, in bytes
-
-std::size_t index(int i) { return static_cast<std::size_t>(i); }
-
 class Sharing {
  public:
   explicit Sharing(Plan& plan) : plan_(plan), read_(plan.values.size(), false), made_(plan.values.size(), false) {

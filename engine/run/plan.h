@@ -95,6 +95,12 @@ void find_constants(Plan& plan);
 // Liveness, in-place reuse, offsets in one arena. guard: bytes left free around every buffer.
 void assign_memory(Plan& plan, const kernels::Backend& backend, std::size_t guard);
 
+inline constexpr std::int64_t alignment = 64;  // of a kernel's operands, in bytes
+inline std::size_t index(int i) { return static_cast<std::size_t>(i); }
+
+// Steps i with gone[i] leave the plan.
+void drop_steps(Plan& plan, const std::vector<bool>& gone);
+
 // Copies all of one value to another of its shape.
 Step copy_step(const Plan& plan, int from, int to, std::string label);
 
