@@ -133,7 +133,7 @@ void Group::require_equal(const std::string& what, std::string_view mine, const 
   throw InputError(text);
 }
 
-void Group::at(std::int64_t step, const char* phase, bool watched) noexcept {
+void Group::at(std::int64_t step, std::string_view phase, bool watched) noexcept {
   implementation_->desk.position.set(step, phase, watched);
 }
 

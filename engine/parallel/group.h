@@ -51,11 +51,11 @@ class Group {
   using Difference = std::function<std::string(const std::string& first, const std::string& other)>;
   void require_equal(const std::string& what, std::string_view mine, const Difference& difference = {});
 
-  // What this rank is at, for the messages of all. Takes no lock, allocates nothing. `phase` stays valid (a literal or a
-  // model's own). A phase that is watched may not last longer than silence_seconds; one that is not (drawing, saving, planning)
+  // What this rank is at, for the messages of all. Takes no lock, allocates nothing. Of a long `phase` the beginning is
+  // kept. A phase that is watched may not last longer than silence_seconds; one that is not (drawing, saving, planning)
   // may, and while one rank is in such a phase, the others may wait for it in one that is watched. The phases of a step come in
   // the same order on all ranks: of several ranks that hang, the one that has come least far is named.
-  void at(std::int64_t step, const char* phase, bool watched = true) noexcept;
+  void at(std::int64_t step, std::string_view phase, bool watched = true) noexcept;
 
   // When another rank ends the job, this process prints "gannet: error: MESSAGE" (beginning with "rank R: " where R is not 0),
   // calls this once, by a thread of the group, and exits with 1: after two seconds at most, even if it has not returned.

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstring>
+
 #include "engine/parallel/wire.h"
 
 namespace gannet::parallel {
@@ -27,13 +30,19 @@ Position Position::from(std::string_view bytes) {
   return position;
 }
 
-void PositionBoard::set(std::int64_t step, const char* phase, bool watched) noexcept {
+void PositionBoard::write(std::string_view phase) noexcept {
+  std::array<Word, phase_bytes / sizeof(Word)> words{};
+  std::memcpy(words.data(), phase.data(), std::min(phase.size(), phase_bytes - 1));
+  for (std::size_t i = 0; i < words.size(); ++i) phase_[i].store(words[i], std::memory_order_release);
+}
+
+void PositionBoard::set(std::int64_t step, std::string_view phase, bool watched) noexcept {
   const unsigned version = version_.load(std::memory_order_relaxed);
   version_.store(version + 1, std::memory_order_relaxed);
   const bool same = step_.load(std::memory_order_relaxed) == step;
   turn_.store(same ? turn_.load(std::memory_order_relaxed) + 1 : 0, std::memory_order_release);  // each after the odd version
   step_.store(step, std::memory_order_release);
-  phase_.store(phase, std::memory_order_release);
+  write(phase);
   watched_.store(watched, std::memory_order_release);
   version_.store(version + 2, std::memory_order_release);
 }
@@ -44,10 +53,11 @@ Position PositionBoard::look(double seconds) {
     Position position;
     position.step = step_.load(std::memory_order_acquire);
     position.turn = turn_.load(std::memory_order_acquire);
-    const char* const phase = phase_.load(std::memory_order_acquire);
+    std::array<Word, phase_bytes / sizeof(Word)> words;
+    for (std::size_t i = 0; i < words.size(); ++i) words[i] = phase_[i].load(std::memory_order_acquire);
     position.watched = watched_.load(std::memory_order_acquire);
     if (version % 2 != 0 || version_.load(std::memory_order_relaxed) != version) continue;
-    position.phase = phase;
+    position.phase = reinterpret_cast<const char*>(words.data());
     in_phase_ = version == seen_ ? in_phase_ + seconds : 0;
     seen_ = version;
     position.seconds = in_phase_;

@@ -1,6 +1,7 @@
 // What the main thread of a rank is at, told to the thread that watches without either waiting for the other.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <string>
@@ -25,15 +26,20 @@ struct Position {
 
 class PositionBoard {
  public:
-  // One thread sets, one reads. `phase` stays valid.
-  void set(std::int64_t step, const char* phase, bool watched) noexcept;
+  PositionBoard() { write("start"); }
+  // One thread sets, one reads. Of a long `phase` the beginning is kept.
+  void set(std::int64_t step, std::string_view phase, bool watched) noexcept;
   // seconds: since the last look, as far as the reader was awake. They add up as long as nothing new is set.
   Position look(double seconds);
 
  private:
+  static constexpr std::size_t phase_bytes = 32;  // with a zero at the end
+  using Word = std::uint64_t;
+  void write(std::string_view phase) noexcept;
+
   std::atomic<unsigned> version_{0};  // odd while the rest is being written
   std::atomic<std::int64_t> step_{0}, turn_{0};
-  std::atomic<const char*> phase_{"start"};
+  std::array<std::atomic<Word>, phase_bytes / sizeof(Word)> phase_{};
   std::atomic<bool> watched_{false};
   unsigned seen_ = 0;
   double in_phase_ = 0;

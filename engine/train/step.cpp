@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <set>
 
 #include "kernels/check.h"
 
@@ -12,11 +11,6 @@ namespace {
 
 constexpr std::string_view nonfinite_prefix = "nonfinite.", rate_prefix = "learning_rate.";
 const std::string step_input = "step", stop_name = "stop";
-
-const char* lasting(const std::string& name) {
-  static std::set<std::string> names;
-  return names.insert(name).first->c_str();
-}
 
 bool is_figure(const std::string& name, const Value& value) {
   return !name.starts_with(nonfinite_prefix) && value.shape().rank() == 0;
@@ -68,7 +62,6 @@ Step::Step(const Family& family, const Config& config, kernels::Backend& backend
     }
     for (const std::string& name : part.program.inputs())
       if (name.starts_with(rate_prefix)) part.learning_rates.push_back(name);
-    part.lasting_name = lasting(part.name);
     parts_.push_back(std::move(part));
   }
   for (Part& part : parts_) {
@@ -91,7 +84,7 @@ void Step::start(std::int64_t step, const Feed& feed) {
       if (ranks_ != nullptr) {
         const float stop = asks_to_stop_ ? 1 : 0;
         part.program.write(stop_name, &stop, sizeof(stop));
-        ranks_->group.at(step + 1, part.lasting_name);
+        ranks_->group.at(step + 1, part.name);
       }
       feed(part.program, run);
       if (part.started >= 0 && !runs_ahead()) take_figures(part, 0);

@@ -64,7 +64,6 @@ class Step {
     std::vector<std::string> nonfinite;       // outputs "nonfinite.PLAYER"
     std::vector<std::string> learning_rates;  // inputs "learning_rate.PLAYER"
     std::int64_t started = -1;                // the step whose figures are still to be taken
-    const char* lasting_name = "";            // what a group's thread may still read when the step is gone (Group::at)
   };
   std::span<Part> parts() { return parts_; }
   std::span<const Part> parts() const { return parts_; }
