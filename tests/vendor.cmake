@@ -39,15 +39,8 @@ add_executable(cuda_vendor_test cuda_vendor_test.cpp kernel_judging.cpp judging.
 target_link_libraries(cuda_vendor_test PRIVATE gannet_cases gannet_cuda GTest::gtest ${CMAKE_DL_LIBS})
 target_include_directories(cuda_vendor_test SYSTEM PRIVATE ${GANNET_CUDA_HEADERS})
 add_dependencies(cuda_vendor_test vendor_double_cudnn vendor_double_cublaslt)
-add_test(NAME cuda.vendor.device COMMAND cuda_vendor_test)
-set_tests_properties(cuda.vendor.device PROPERTIES SKIP_RETURN_CODE 77 LABELS cuda)
+gannet_cuda_test(vendor TIMEOUT 1200 ENVIRONMENT GANNET_TEST_SCALE=${cuda_share} LD_LIBRARY_PATH=${doubles})
 if(TARGET gannet-sim)
-  foreach(schedule fair adversarial)
-    add_test(NAME cuda.vendor.${schedule} COMMAND gannet-sim --check all --schedule ${schedule} --seed 7
-      $<TARGET_FILE:cuda_vendor_test>)
-    set_tests_properties(cuda.vendor.${schedule} PROPERTIES LABELS cuda TIMEOUT 1200
-      ENVIRONMENT "GANNET_TEST_SCALE=${cuda_share};LD_LIBRARY_PATH=${doubles}")
-  endforeach()
   add_test(NAME cuda.vendor.command COMMAND Python3::Interpreter -B ${CMAKE_CURRENT_SOURCE_DIR}/vendor_command_test.py
     $<TARGET_FILE:gannet> $<TARGET_FILE:gannet-sim> ${doubles})
   set_tests_properties(cuda.vendor.command PROPERTIES LABELS cuda)
